@@ -1,0 +1,119 @@
+/**
+ * Calibration and evaluation data: one `Dataset` whatever the source. Opening picks the source by file extension.
+ * Not here: collecting statistics or measuring quality.
+ */
+
+import { readFile, stat } from "node:fs/promises";
+import { basename, dirname, extname, join } from "node:path";
+import type { BosOption, Dataset, Protocol } from "../../core/dataset.ts";
+import { BitloomError } from "../../core/errors.ts";
+import type { Graph } from "../../onnx/types.ts";
+import { openManifest, openNpy } from "./manifest.ts";
+import { plainProtocol } from "./protocol.ts";
+import { syntheticDataset } from "./synthetic.ts";
+import { defaultWindowFor, requireLanguageModel, textDataset } from "./text.ts";
+import { loadTokenizer, type TextTokenizer } from "./tokenizer.ts";
+
+export { validateFeeds } from "./feeds.ts";
+export { windowTargets } from "./lm-feeds.ts";
+export { type LanguageModelInputs, languageModelInputs } from "./lm-inputs.ts";
+export { describeProtocol, plainProtocol, protocols } from "./protocol.ts";
+export { type SplitName, type SplitSizes, type Splits, splitDataset } from "./splits.ts";
+export { textDataset } from "./text.ts";
+export { loadTokenizer, type TextTokenizer } from "./tokenizer.ts";
+
+export interface OpenDatasetOptions {
+  readonly graph: Graph;
+  /** Text (any extension not named here), .jsonl manifest or .npy array; undefined makes up random inputs. */
+  readonly path?: string | undefined;
+  /** A loaded tokenizer or the path of its tokenizer.json; default the one beside the model or the text. */
+  readonly tokenizer?: TextTokenizer | string | undefined;
+  /** Where the model was opened, to look for tokenizer.json beside it. */
+  readonly modelPath?: string | undefined;
+  /** Text only: how windows are cut. Excludes `window` and `bos`. */
+  readonly protocol?: Protocol | undefined;
+  /** Tokens per window of a plain protocol; default the graph's fixed sequence length, else 256. */
+  readonly window?: number | undefined;
+  /** BOS of a plain protocol; default "auto". */
+  readonly bos?: BosOption | undefined;
+  /** At most this many samples. */
+  readonly rows?: number | undefined;
+  /** Samples per batch of a language model where the graph leaves it open; default 4. */
+  readonly batchSize?: number | undefined;
+  /** Seed of synthetic inputs; default 0. */
+  readonly seed?: number | undefined;
+  /** Overrides the vocabulary size read from the graph. */
+  readonly vocabularySize?: number | undefined;
+}
+
+/**
+ * Opens calibration or evaluation data for a graph.
+ *
+ * @throws bad-data - unreadable or unfit data, no tokenizer for a text; names file and input.
+ * @throws bad-option - `protocol` together with `window` or `bos`; lengths that make no window.
+ */
+export async function openDataset(options: OpenDatasetOptions): Promise<Dataset> {
+  const { path, graph, rows, window, batchSize, vocabularySize } = options;
+  if (options.protocol && (window !== undefined || options.bos !== undefined)) {
+    throw new BitloomError(
+      "bad-option",
+      `Option protocol: "${options.protocol.name}" already says window and BOS, got them again. Leave window and bos out.`,
+      { option: "protocol", got: options.protocol.name },
+    );
+  }
+  if (path === undefined) {
+    const seed = options.seed ?? 0;
+    const length = options.protocol?.window ?? window;
+    return syntheticDataset({ graph, seed, rows, window: length, batchSize, vocabularySize });
+  }
+  const extension = extname(path).toLowerCase();
+  if (extension === ".jsonl") return openManifest(path, { graph, rows });
+  if (extension === ".npy") return openNpy(path, { graph, rows });
+  if (extension === ".json" || extension === ".npz") {
+    throw new BitloomError(
+      "bad-data",
+      `Cannot read "${path}": expected text, a .jsonl manifest or a .npy array, got ${extension}. Write one JSON object per line, or save each array on its own.`,
+      { input: path, expected: "text, .jsonl or .npy", got: extension },
+    );
+  }
+  const text = await readText(path);
+  const length = window ?? defaultWindowFor(requireLanguageModel(graph));
+  const protocol = options.protocol ?? plainProtocol(length, options.bos);
+  const tokenizer = await findTokenizer(options, path);
+  const label = basename(path);
+  return textDataset(text, { graph, tokenizer, protocol, batchSize, rows, vocabularySize, label });
+}
+
+async function readText(path: string): Promise<string> {
+  try {
+    return new TextDecoder("utf-8", { fatal: true }).decode(await readFile(path));
+  } catch (cause) {
+    const got = (cause as NodeJS.ErrnoException).code ?? String(cause);
+    throw new BitloomError(
+      "bad-data",
+      `Cannot read "${path}": expected UTF-8 text, got ${got}. Check the path and the encoding.`,
+      { input: path, expected: "UTF-8 text", got },
+      { cause },
+    );
+  }
+}
+
+async function findTokenizer(options: OpenDatasetOptions, path: string): Promise<TextTokenizer> {
+  const { tokenizer, modelPath } = options;
+  if (typeof tokenizer === "object") return tokenizer;
+  if (tokenizer !== undefined) return loadTokenizer(tokenizer);
+  const folders = new Set([modelPath ?? path, path].map(dirname));
+  const places = [...folders].map((folder) => join(folder, "tokenizer.json"));
+  for (const place of places) {
+    const found = await stat(place).then(
+      () => true,
+      () => false,
+    );
+    if (found) return loadTokenizer(place);
+  }
+  throw new BitloomError(
+    "bad-data",
+    `The text "${path}" needs a tokenizer: expected ${places.map((place) => `"${place}"`).join(" or ")}, got none. Pass the model's tokenizer.json with --tokenizer.`,
+    { input: path, expected: "a tokenizer.json", got: "none" },
+  );
+}

@@ -1,0 +1,141 @@
+/**
+ * Data to statistics. Statistics are compiled into a copy of the graph and run by ONNX Runtime; a value that several
+ * layers read is measured once.
+ */
+import type { Dataset } from "../core/dataset.ts";
+import { BitloomError, throwIfAborted } from "../core/errors.ts";
+import type { RunOptions } from "../core/events.ts";
+import type { Layer, LayerId } from "../core/layer.ts";
+import type { Block, LayerStats, StatName } from "../core/stats.ts";
+import { createTap, editModel, type Model } from "../onnx/index.ts";
+import { type Runtime, runBatches } from "../runtime/index.ts";
+import type { Probe, Statistic } from "./statistic.ts";
+import { absMax } from "./statistics/abs-max.ts";
+import { blockCosine } from "./statistics/block-cosine.ts";
+import { hessian } from "./statistics/hessian.ts";
+import { meanSquare } from "./statistics/mean-square.ts";
+import { outputPower } from "./statistics/output-power.ts";
+import { rowFrequency } from "./statistics/row-frequency.ts";
+
+export * from "./data/index.ts";
+export type { Probe, Statistic } from "./statistic.ts";
+
+export const statistics = {
+  absMax,
+  meanSquare,
+  hessian,
+  rowFrequency,
+  outputPower,
+  blockCosine,
+} satisfies { readonly [S in StatName]: Statistic<S> };
+
+export interface CalibrateOptions<S extends StatName> extends RunOptions {
+  readonly model: Model;
+  readonly layers: readonly Layer[];
+  readonly blocks: readonly Block[];
+  readonly dataset: Dataset;
+  /** Exactly these statistics are collected. */
+  readonly needs: readonly S[];
+  readonly runtime: Runtime;
+}
+
+interface Measurement {
+  readonly probe: Probe;
+  readonly output: string;
+  total: Float64Array | undefined;
+}
+
+/**
+ * Measures the needed statistics of every layer over the data set.
+ *
+ * Cost: one forward pass, plus 2·T·K² per distinct activation for `hessian`; memory: the totals.
+ * Numerics: float32 inside a batch, float64 across batches, merged in batch order whatever the number of threads.
+ *
+ * @throws numeric - a statistic is not finite: the model overflows on this data; names the layer.
+ */
+export async function calibrate<S extends StatName>(
+  options: CalibrateOptions<S>,
+): Promise<ReadonlyMap<LayerId, LayerStats<S>>> {
+  const { model, layers, blocks, dataset, needs, signal, onEvent } = options;
+  if (needs.length === 0) return new Map(layers.map((layer) => [layer.id, emptyStats(layer)]));
+  const editor = editModel(model);
+  const tap = createTap(editor);
+  const measurements = new Map<string, Measurement>();
+  const plan = layers.map((layer) => {
+    const measure = (owner: string, probe: Probe): Measurement => {
+      const key = `${owner} ${probe.key}`;
+      const known = measurements.get(key);
+      if (known) return known;
+      const made = {
+        probe,
+        output: tap.expose(tap.op("Identity", [probe.emit(tap)]), undefined),
+        total: undefined,
+      };
+      measurements.set(key, made);
+      return made;
+    };
+    const rows = rowCounters(layer).map((probe) => measure("rows", probe));
+    const found = needs.map((name) => ({
+      name,
+      measured: statistics[name]
+        .probes(layer, { model, blocks })
+        .map((probe) => measure(name, probe)),
+    }));
+    return { layer, rows, found };
+  });
+  const all = [...measurements.values()];
+  await runBatches({
+    runtime: options.runtime,
+    model: editor.commit(),
+    dataset,
+    fetch: all.map(({ output }) => output),
+    signal,
+    onBatch(results, done, total) {
+      throwIfAborted(signal, "calibration");
+      for (const entry of all)
+        entry.total = entry.probe.merge(entry.total, results[entry.output].data);
+      onEvent?.({ type: "progress", stage: "calibrate", done, total });
+    },
+  });
+  return new Map(plan.map(({ layer, rows, found }) => [layer.id, collect(layer, rows, found)]));
+}
+
+/** Every layer's rows are counted: the first axes of its activation. */
+function rowCounters(layer: Layer): Probe[] {
+  return layer.uses.map((use) => ({
+    key: use.activation,
+    emit: (tap) => tap.op("Size", [use.activation]),
+    merge: (total, [size]) =>
+      Float64Array.of((total?.[0] ?? 0) + Number(size) / (use.opType === "Gather" ? 1 : layer.k)),
+  }));
+}
+
+function emptyStats<S extends StatName>(layer: Layer): LayerStats<S> {
+  return { layer: layer.id, tokens: 0 } as LayerStats<S>;
+}
+
+function collect<S extends StatName>(
+  layer: Layer,
+  rows: readonly Measurement[],
+  found: readonly { readonly name: S; readonly measured: readonly Measurement[] }[],
+): LayerStats<S> {
+  const count = (uses: (opType: string) => boolean) =>
+    rows.reduce(
+      (sum, { total }, i) => sum + (uses(layer.uses[i].opType) ? (total?.[0] ?? 0) : 0),
+      0,
+    );
+  // Rows that were multiplied decide; a table that is only gathered from has nothing but its indices.
+  const tokens = count((opType) => opType !== "Gather") || count(() => true);
+  const values = found.map(({ name, measured }) => {
+    const totals = measured.map(({ total }) => total ?? new Float64Array());
+    if (totals.some((total) => total.some((value) => !Number.isFinite(value)))) {
+      throw new BitloomError(
+        "numeric",
+        `The ${name} of layer "${layer.id}" is not finite: its activations overflow on the calibration data. Check the data, or keep the layer in float with --pin '${layer.id}=float32' --scorer weight-error.`,
+        { layer: layer.id, step: name },
+      );
+    }
+    return [name, totals.length === 0 ? undefined : statistics[name].finish(totals, tokens)];
+  });
+  return { layer: layer.id, tokens, ...Object.fromEntries(values) } as LayerStats<S>;
+}

@@ -1,0 +1,56 @@
+/**
+ * What every plug-in says about itself, and the two smallest plug-in kinds' inputs.
+ */
+import type { RunOptions } from "./events.ts";
+import type { WeightFormat } from "./format.ts";
+import type { LayerAlternatives, LayerScore } from "./plan.ts";
+import type { QuantizedTensor } from "./quantized.ts";
+import type { LayerStats, StatName } from "./stats.ts";
+import type { Matrix } from "./tensor.ts";
+
+export interface Method<S extends StatName = never> {
+  /** One line; CLI help and the README table are generated from it. */
+  readonly summary: string;
+  /** Paper, section, equation. */
+  readonly source: string;
+  /** Statistics it reads; calibration collects exactly these. */
+  readonly needs: readonly S[];
+}
+
+export interface QuantizeInput<S extends StatName = StatName> {
+  /** float32 [N, K]; not modified. */
+  readonly weight: Matrix;
+  readonly format: WeightFormat;
+  readonly stats: LayerStats<S>;
+  readonly options: QuantizeOptions;
+}
+
+export interface QuantizeOptions extends Pick<RunOptions, "onEvent"> {
+  /** How the grid of a block is found: smallest mean-square error over clipped ranges, or plain min–max. */
+  readonly grid: "mse" | "min-max";
+  /** GPTQ: quantize columns in descending order of diag(H). */
+  readonly activationOrder: boolean;
+  /** GPTQ: λ = damping · mean(diag H). */
+  readonly damping: number;
+}
+
+export const defaultQuantizeOptions: QuantizeOptions = {
+  grid: "mse",
+  activationOrder: false,
+  damping: 0.01,
+};
+
+export interface Quantizer<S extends StatName = StatName> extends Method<S> {
+  quantize(input: QuantizeInput<S>): QuantizedTensor;
+}
+
+export interface AllocateInput {
+  readonly layers: readonly LayerAlternatives[];
+  /** Bytes for all layers together. */
+  readonly budgetBytes: number;
+}
+
+export interface Allocator extends Method {
+  /** One list of alternatives per layer in, one pick per layer out, in the same order; Σ bytes ≤ budget. */
+  allocate(input: AllocateInput): Promise<readonly LayerScore[]> | readonly LayerScore[];
+}

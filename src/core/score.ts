@@ -1,0 +1,63 @@
+/**
+ * Scorers: the predicted rise of the task loss for every layer in every format it may take.
+ */
+import type { RunOptions } from "./events.ts";
+import type { WeightFormat } from "./format.ts";
+import type { Layer, LayerId } from "./layer.ts";
+import type { Method } from "./method.ts";
+import type { Block, LayerStats, StatName } from "./stats.ts";
+import type { Matrix } from "./tensor.ts";
+
+/** A layer and the formats it may take, lowest width first; floats (loss 0) are not among them. */
+export interface ScoreCandidate {
+  readonly layer: Layer;
+  readonly formats: readonly WeightFormat[];
+}
+
+/** Replaces one weight, runs the model on the search data, reports the mean loss against the float model. */
+export interface LossProbe {
+  readonly unit: string;
+  measure(
+    jobs: readonly ProbeJob[],
+    onDone?: (layer: Layer) => void,
+  ): Promise<readonly (readonly number[])[]>;
+}
+
+export interface ProbeJob {
+  readonly layer: Layer;
+  /** Replacement weights W [N, K], made one at a time. */
+  readonly candidates: readonly (() => Promise<Matrix>)[];
+}
+
+export interface ScoreInput<S extends StatName = StatName> extends RunOptions {
+  readonly candidates: readonly ScoreCandidate[];
+  readonly stats: ReadonlyMap<LayerId, LayerStats<S>>;
+  /** Transformer blocks; empty when the graph has none. */
+  readonly blocks: readonly Block[];
+  /** Ŵ [N, K] of a layer in a format by round-to-nearest: what weight-norm scores are defined on. */
+  rounded(layer: Layer, format: WeightFormat): Promise<Matrix>;
+  /** Ŵ [N, K] of a layer in a format, by the run's quantizer. */
+  quantized(layer: Layer, format: WeightFormat): Promise<Matrix>;
+  /** Made on first use; only scorers that declare `forward` may call it. */
+  probe(): Promise<LossProbe>;
+  readonly seed: number;
+}
+
+export interface LayerLosses {
+  /** One loss per format, in the candidate's order; finite, ≥ 0. */
+  readonly losses: readonly number[];
+  /** What `ranked` sorts blocks by; higher = more bits. */
+  readonly importance?: number | undefined;
+}
+
+export interface Scorer<S extends StatName = StatName> extends Method<S> {
+  /** True when it runs the model on the search split. */
+  readonly forward: boolean;
+  /** Unit of its losses, for reports. */
+  readonly unit: string;
+  score(input: ScoreInput<S>): Promise<ReadonlyMap<LayerId, LayerLosses>>;
+}
+
+/** Keeps inference: `needs` decides which statistics `score` may read. */
+export const defineScorer = <const S extends StatName = never>(scorer: Scorer<S>): Scorer<S> =>
+  scorer;

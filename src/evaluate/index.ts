@@ -1,0 +1,210 @@
+/**
+ * What quantization cost: quantized models against the float model on the same data, in one pass.
+ */
+import type { Batch, Dataset } from "../core/dataset.ts";
+import { throwIfAborted } from "../core/errors.ts";
+import type { RunOptions } from "../core/events.ts";
+import type { Feeds, FeedTensor } from "../core/feeds.ts";
+import type { Graph, Model } from "../onnx/index.ts";
+import type { ComparedModel, Loss, Runtime, Session } from "../runtime/index.ts";
+import { type Estimate, mapEstimate, meanOverWindows, percentileOverWindows } from "./intervals.ts";
+import { findLogits, languageLoss, values } from "./language-loss.ts";
+import { outputLoss, termsOf } from "./output-loss.ts";
+
+export type { Estimate } from "./intervals.ts";
+export { findLogits } from "./language-loss.ts";
+
+/** Quality of a language model against its float original. */
+export interface LanguageQuality {
+  readonly kind: "language";
+  readonly windows: number;
+  readonly tokens: number;
+  readonly perplexity: { readonly float: Estimate; readonly quantized: Estimate };
+  /** quantized − float negative log-likelihood, paired over windows; nats per token. */
+  readonly nllIncrease: Estimate;
+  /** KL(float ‖ quantized), nats per token. */
+  readonly klDivergence: Estimate;
+  /** 99.9th percentile of the per-token KL, nats. */
+  readonly klDivergence999: Estimate;
+  /** Share of tokens where both models rank the same token first. */
+  readonly topAgreement: Estimate;
+}
+
+/** Quality of any other model: every float output against the float original's. */
+export interface OutputQuality {
+  readonly kind: "outputs";
+  readonly samples: number;
+  readonly outputs: readonly {
+    readonly name: string;
+    /** 10·log₁₀(‖y‖² / ‖ŷ − y‖²), dB. */
+    readonly sqnrDb: number;
+    readonly cosine: number;
+  }[];
+}
+
+export type Quality = LanguageQuality | OutputQuality;
+
+/** The one number of a quality that plans are compared by, in the loss's unit; lower is better. */
+export function lossOf(quality: Quality): number {
+  if (quality.kind === "language") return quality.klDivergence.value;
+  return quality.outputs.reduce((sum, { sqnrDb }) => sum + 10 ** (-sqnrDb / 10), 0);
+}
+
+/** KL for language models fed with token windows, relative squared error of the outputs for all others. */
+export function chooseLoss(graph: Graph, dataset: Dataset): Loss {
+  return dataset.protocol && findLogits(graph) ? languageLoss(graph) : outputLoss(graph);
+}
+
+export interface EvaluateOptions extends RunOptions {
+  readonly float: Model;
+  readonly quantized: readonly Model[];
+  readonly dataset: Dataset;
+  readonly loss: Loss;
+  readonly runtime: Runtime;
+}
+
+/**
+ * Compares quantized models with the float model, batch by batch; logits of one batch are all that is held.
+ *
+ * Cost: one forward pass of each model. Numerics: losses in float32 inside the graph, summed in float64.
+ *
+ * @returns one quality per quantized model, in order.
+ */
+export async function evaluateModels(options: EvaluateOptions): Promise<Quality[]> {
+  const { float, quantized, dataset, loss, runtime, signal, onEvent } = options;
+  const language = loss.kind === "language";
+  const reference = loss.reference(float);
+  // The float model compared with itself gives its own likelihood by the same formula.
+  const compared = (language ? [float, ...quantized] : quantized).map((model) =>
+    loss.compare(model, language),
+  );
+  const totals = compared.map(() => (language ? new TokenTotals() : new OutputTotals()));
+  const workers = Math.min(runtime.workers, dataset.batches);
+  const lanes = await Promise.all(
+    Array.from({ length: workers }, async (_, worker) => ({
+      reference: await runtime.open(reference.model, { worker }),
+      compared: await Promise.all(compared.map(({ model }) => runtime.open(model, { worker }))),
+    })),
+  );
+  try {
+    const start = async (i: number) => {
+      const batch = await dataset.batch(i);
+      const lane = lanes[i % workers];
+      const values = await lane.reference.run(batch.feeds, reference.outputs);
+      const references = reference.outputs.map((name) => values[name]);
+      const results: Feeds[] = [];
+      for (const [m, entry] of compared.entries()) {
+        results.push(await runCompared(lane.compared[m], entry, batch, references));
+      }
+      return { batch, results };
+    };
+    const running = Array.from({ length: workers }, (_, i) => start(i));
+    for (let i = 0; i < dataset.batches; i++) {
+      throwIfAborted(signal, "evaluation");
+      const { batch, results } = await running[i % workers];
+      if (i + workers < dataset.batches) running[i % workers] = start(i + workers);
+      results.forEach((result, m) => totals[m].add(result, batch));
+      onEvent?.({ type: "progress", stage: "evaluate", done: i + 1, total: dataset.batches });
+    }
+  } finally {
+    const sessions = lanes.flatMap((lane) => [lane.reference, ...lane.compared]);
+    await Promise.allSettled(sessions.map((session) => session.release()));
+  }
+  if (!language) return totals.map((total) => (total as OutputTotals).quality());
+  const [own, ...others] = totals as TokenTotals[];
+  return others.map((total) => total.quality(own));
+}
+
+async function runCompared(
+  session: Session,
+  { referenceInputs, targetsInput, results }: ComparedModel,
+  batch: Batch,
+  references: readonly FeedTensor[],
+): Promise<Feeds> {
+  const extra = Object.fromEntries(referenceInputs.map((name, i) => [name, references[i]]));
+  // An input that only feeds pruned nodes (a graph may not need all of them) is left out by name.
+  const feeds = {
+    ...batch.feeds,
+    ...extra,
+    ...(targetsInput ? { [targetsInput]: targetsOf(batch) } : {}),
+  };
+  return session.run(feeds, results);
+}
+
+/** Next tokens int64 [windows, tokens]. */
+function targetsOf({ windows = [] }: Batch): FeedTensor {
+  const length = windows[0].ids.length - 1;
+  const data = new BigInt64Array(windows.length * length);
+  windows.forEach(({ ids }, w) => {
+    for (let t = 0; t < length; t++) data[w * length + t] = BigInt(ids[t + 1]);
+  });
+  return { dtype: "int64", shape: [windows.length, length], data };
+}
+
+/** Per-token results, kept per window. */
+class TokenTotals {
+  readonly nll: number[] = [];
+  readonly kl: number[] = [];
+  readonly agree: number[] = [];
+  readonly counts: number[] = [];
+  readonly tokenKl: Float32Array[] = [];
+
+  add(results: Feeds, { windows = [] }: Batch): void {
+    const [nll, kl, agree] = [results.nll, results.kl, results.agree].map(values);
+    const length = windows[0].ids.length - 1;
+    windows.forEach(({ scoreFrom }, w) => {
+      const scored = (all: Float32Array) => all.slice(w * length + scoreFrom, (w + 1) * length);
+      const sum = (all: Float32Array) => scored(all).reduce((total, value) => total + value, 0);
+      this.nll.push(sum(nll));
+      this.kl.push(sum(kl));
+      this.agree.push(sum(agree));
+      this.counts.push(length - scoreFrom);
+      this.tokenKl.push(scored(kl));
+    });
+  }
+
+  quality(float: TokenTotals): LanguageQuality {
+    const { nll, kl, agree, counts, tokenKl } = this;
+    const increase = nll.map((value, w) => value - float.nll[w]);
+    return {
+      kind: "language",
+      windows: counts.length,
+      tokens: counts.reduce((sum, count) => sum + count, 0),
+      perplexity: {
+        float: mapEstimate(meanOverWindows(float.nll, counts), Math.exp),
+        quantized: mapEstimate(meanOverWindows(nll, counts), Math.exp),
+      },
+      nllIncrease: meanOverWindows(increase, counts),
+      klDivergence: meanOverWindows(kl, counts),
+      klDivergence999: percentileOverWindows(tokenKl, 0.999),
+      topAgreement: meanOverWindows(agree, counts),
+    };
+  }
+}
+
+/** Error terms of every output, summed over batches. */
+class OutputTotals {
+  readonly terms = new Map<string, Float64Array>();
+  samples = 0;
+
+  add(results: Feeds, { samples }: Batch): void {
+    this.samples += samples;
+    for (const [name, tensor] of Object.entries(results)) {
+      const sums = this.terms.get(name) ?? new Float64Array(4);
+      values(tensor).forEach((value, i) => {
+        sums[i] += value;
+      });
+      this.terms.set(name, sums);
+    }
+  }
+
+  quality(): OutputQuality {
+    const prefix = termsOf("");
+    const outputs = [...this.terms].map(([name, [error, power, dot, own]]) => ({
+      name: name.slice(prefix.length),
+      sqnrDb: error === 0 ? Number.POSITIVE_INFINITY : 10 * Math.log10(power / error),
+      cosine: power * own === 0 ? (power === own ? 1 : 0) : dot / Math.sqrt(power * own),
+    }));
+    return { kind: "outputs", samples: this.samples, outputs };
+  }
+}

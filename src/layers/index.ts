@@ -1,0 +1,169 @@
+/**
+ * Which nodes of a graph can be quantized, seen as W [N, K], and why the others cannot. Only this folder knows how
+ * files store weights. Scope: the main graph; bodies of If, Loop and functions are named and left as they are.
+ */
+import { BitloomError } from "../core/errors.ts";
+import type { Layer, SkippedNode } from "../core/layer.ts";
+import { type Matrix, toBfloat16Bits, toFloat16Bits, toFloat32 } from "../core/tensor.ts";
+import type { Graph, Node } from "../onnx/index.ts";
+import { conv } from "./conv.ts";
+import { gather } from "./gather.ts";
+import { gemm } from "./gemm.ts";
+import type { LayerKind, LayerMatch } from "./kind.ts";
+import { matMul } from "./matmul.ts";
+
+export { findBlocks } from "./blocks.ts";
+export type { LayerKind } from "./kind.ts";
+
+export const layerKinds = {
+  MatMul: matMul,
+  Gemm: gemm,
+  Gather: gather,
+  Conv: conv,
+} satisfies Record<string, LayerKind>;
+
+/** Operators that hold weights but have no layer kind; named so that nothing is left in float silently. */
+const unsupportedWeightOperators = new Set([
+  "ConvTranspose",
+  "Einsum",
+  "LSTM",
+  "GRU",
+  "RNN",
+  "MatMulNBits",
+  "GatherBlockQuantized",
+  "MatMulInteger",
+  "ConvInteger",
+  "QLinearMatMul",
+  "QLinearConv",
+  "DynamicQuantizeMatMul",
+  "FusedMatMul",
+  "MatMulBnb4",
+  "QMoE",
+  "MoE",
+]);
+
+export interface FoundLayers {
+  readonly layers: readonly Layer[];
+  readonly skipped: readonly SkippedNode[];
+}
+
+/**
+ * Finds the layers of a model's main graph, in topological order of their first use.
+ *
+ * A weight read by several nodes (tied embedding and output head) is one layer. It is skipped, with the reason, when
+ * a node that is no layer reads it too, when its readers disagree on its orientation, when a caller may override it,
+ * or when a subgraph reads it.
+ *
+ * Cost: one pass over the nodes; no weight is read.
+ */
+export function findLayers(graph: Graph): FoundLayers {
+  const skipped: SkippedNode[] = [];
+  const byWeight = new Map<string, { match: LayerMatch; node: Node }[]>();
+  const skip = (node: Node, reason: string) =>
+    skipped.push({ name: node.name, opType: node.opType, reason });
+  for (const node of graph.nodes) {
+    const kind =
+      node.domain === "" ? (layerKinds as Record<string, LayerKind>)[node.opType] : undefined;
+    if (kind) {
+      const match = kind.match(node, graph);
+      if ("skipped" in match) skip(node, match.skipped);
+      else
+        byWeight.set(match.weight.root, [
+          ...(byWeight.get(match.weight.root) ?? []),
+          { match, node },
+        ]);
+    } else if (unsupportedWeightOperators.has(node.opType)) {
+      skip(node, `operator ${node.opType} is not supported`);
+    } else if ([...node.attributes.values()].some((attribute) => attribute.type === "graph")) {
+      skip(node, "its body is not searched: only the main graph is quantized");
+    }
+  }
+  const layers: Layer[] = [];
+  for (const [root, found] of byWeight) {
+    const reason = whyNotAlone(graph, root, found);
+    if (reason) for (const { node } of found) skip(node, reason);
+    else
+      layers.push(
+        toLayer(
+          root,
+          found.map(({ match }) => match),
+        ),
+      );
+  }
+  const order = new Map(graph.nodes.map((node, index) => [node.name, index]));
+  const position = (name: string) => order.get(name) ?? 0;
+  return { layers, skipped: skipped.sort((a, b) => position(a.name) - position(b.name)) };
+}
+
+function whyNotAlone(
+  graph: Graph,
+  root: string,
+  found: readonly { match: LayerMatch; node: Node }[],
+): string | undefined {
+  const label = `its weight "${root}"`;
+  if (graph.overridable.has(root))
+    return `${label} is also a graph input, so a caller may replace it`;
+  const path = found.flatMap(({ match }) => match.weight.path);
+  const values = new Set([root, ...path.flatMap((node) => node.outputs)]);
+  const own = new Set([...path, ...found.map(({ node }) => node)].map((node) => node.name));
+  for (const value of values) {
+    if (graph.readInSubgraph(value))
+      return `${label} is read inside a subgraph (If, Loop or Scan body)`;
+    if (graph.outputs.some((output) => output.name === value)) return `${label} is a graph output`;
+    const stranger = graph.uses(value).find(({ node }) => !own.has(node.name));
+    if (stranger) {
+      return `${label} is also read by "${stranger.node.name}" (${stranger.node.opType}), which needs it in float`;
+    }
+  }
+  if (new Set(found.map(({ match }) => match.storedTransposed)).size > 1) {
+    return `the nodes that share ${label.slice(4)} disagree on its orientation`;
+  }
+  return undefined;
+}
+
+function toLayer(root: string, matches: readonly LayerMatch[]): Layer {
+  const { tensor } = matches[0].weight;
+  const transpose = matches[0].storedTransposed;
+  const [rows, cols] = tensor.shape;
+  return {
+    id: matches[0].use.node,
+    opType: [...new Set(matches.map(({ use }) => use.opType))].join("+"),
+    weight: root,
+    dtype: tensor.dtype as Layer["dtype"],
+    path: [...new Set(matches.flatMap(({ weight }) => weight.path.map((node) => node.name)))],
+    n: transpose ? cols : rows,
+    k: transpose ? rows : cols,
+    uses: matches.map(({ use }) => use),
+    async readWeight(): Promise<Matrix> {
+      const data = toFloat32(tensor.dtype as Layer["dtype"], await tensor.bytes());
+      const stored = { rows, cols, data };
+      const bad = data.findIndex((value) => !Number.isFinite(value));
+      if (bad >= 0) {
+        throw new BitloomError(
+          "numeric",
+          `Weight "${root}" of layer "${matches[0].use.node}" holds ${data[bad]} at element ${bad}: a quantized weight must be finite. Repair the model, or keep the layer in float with --pin '${matches[0].use.node}=float32'.`,
+          { layer: matches[0].use.node, step: "read weight" },
+        );
+      }
+      return transpose ? transposed(stored) : stored;
+    },
+    toStored(weight) {
+      const { data } = transpose ? transposed(weight) : weight;
+      const shape = [rows, cols];
+      if (tensor.dtype === "float16") {
+        return { dtype: "float16", shape, data: Uint16Array.from(data, toFloat16Bits) };
+      }
+      if (tensor.dtype === "bfloat16") {
+        return { dtype: "bfloat16", shape, data: Uint16Array.from(data, toBfloat16Bits) };
+      }
+      return { dtype: "float32", shape, data };
+    },
+  };
+}
+
+function transposed({ rows, cols, data }: Matrix): Matrix {
+  const result = new Float32Array(data.length);
+  for (let r = 0; r < rows; r++)
+    for (let c = 0; c < cols; c++) result[c * rows + r] = data[r * cols + c];
+  return { rows: cols, cols: rows, data: result };
+}

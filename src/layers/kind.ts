@@ -1,0 +1,25 @@
+/**
+ * What each kind of layer tells about a node: which input is the weight, and how it is oriented.
+ */
+import type { LayerUse } from "../core/layer.ts";
+import type { Graph, Node } from "../onnx/index.ts";
+import type { ConstantMatrix } from "./constant.ts";
+
+export interface LayerMatch {
+  readonly use: LayerUse;
+  readonly weight: ConstantMatrix;
+  /** True when W [N, K] is the transpose of the stored tensor. */
+  readonly storedTransposed: boolean;
+}
+
+export interface LayerKind {
+  readonly opType: string;
+  readonly summary: string;
+  match(node: Node, graph: Graph): LayerMatch | { readonly skipped: string };
+}
+
+/** The integer value of an attribute, or `fallback` when the node leaves it out. */
+export function intAttribute(node: Node, name: string, fallback: number): number {
+  const attribute = node.attributes.get(name);
+  return attribute?.type === "int" ? attribute.value : fallback;
+}

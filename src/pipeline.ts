@@ -1,0 +1,162 @@
+/**
+ * The whole job, in order: open, calibrate, score, allocate, pass the gate, quantize, measure, save. No algorithm
+ * lives here.
+ */
+import { parseBudget, toPlan } from "./allocate/index.ts";
+import { describeProtocol } from "./calibrate/index.ts";
+import { BitloomError } from "./core/errors.ts";
+import type { BitPlan, LayerScore } from "./core/plan.ts";
+import { evaluateModels } from "./evaluate/index.ts";
+import { saveModel } from "./onnx/index.ts";
+import { type Choice, chooseFormats, replayPlan } from "./pipeline/choice.ts";
+import { describeLayers } from "./pipeline/describe.ts";
+import { createJournal } from "./pipeline/journal.ts";
+import type { QuantizePipelineOptions } from "./pipeline/options.ts";
+import { checkOutput, hashFile, verifyOutput } from "./pipeline/output.ts";
+import { buildModel, prepareRun, type Run } from "./pipeline/run.ts";
+import { type QuantizeReport, reportQuality } from "./report/index.ts";
+import { createRuntime } from "./runtime/index.ts";
+import { version } from "./version.ts";
+
+export interface QuantizeResult {
+  readonly report: QuantizeReport;
+  /** The plan that was written; `serializePlan` gives its file form. */
+  readonly plan: BitPlan;
+}
+
+/**
+ * Quantizes a model inside a budget and writes it.
+ *
+ * Same inputs, options and seed give the same bytes out, whatever the number of threads. On any failure nothing is
+ * written; inputs are never altered.
+ *
+ * @param modelPath - the float model; float32, float16 or bfloat16 weights.
+ * @throws BitloomError - of any code; see `ErrorDetails`.
+ */
+export async function quantize(
+  modelPath: string,
+  options: QuantizePipelineOptions,
+): Promise<QuantizeResult> {
+  const { output, plan, signal, force = false } = options;
+  const budget = plan ? undefined : parseBudget(requireBudget(options.budget));
+  await checkOutput(modelPath, output, force);
+  const journal = createJournal(options);
+  const runtime = createRuntime({ threads: options.threads ?? 2 });
+  try {
+    const run = await prepareRun(modelPath, options, { journal, runtime, needsScores: !plan });
+    const choice = budget ? await chooseFormats(run, budget) : replayPlan(run, plan as BitPlan);
+    const model = buildModel(run, choice.picks);
+    const layers = await journal.stage("quantize", () => describeLayers(run, choice));
+    const [quality] = await journal.stage("evaluate", () =>
+      evaluateModels({
+        float: run.subject.model,
+        quantized: [model],
+        dataset: run.data.evaluate,
+        loss: run.reportLoss,
+        runtime,
+        signal,
+        onEvent: journal.emit,
+      }),
+    );
+    const saved = await journal.stage("save", async () => {
+      const { externalData = "auto" } = options;
+      const files = await saveModel(model, output, {
+        force,
+        externalData,
+        ...(signal ? { signal } : {}),
+      });
+      await verifyOutput(output, storedBefore(run), quantizedBytes(choice.picks));
+      return files;
+    });
+    const { protocol } = run.data.evaluate;
+    const report: QuantizeReport = {
+      version: 1,
+      command: "quantize",
+      bitloom: version,
+      model: {
+        path: modelPath,
+        bytes: run.subject.model.fileBytes,
+        sha256: await hashFile(modelPath),
+      },
+      output: { path: output, bytes: saved.bytes, files: saved.files },
+      options: describeOptions(run),
+      ...describeBytes(run, choice),
+      scoreUnit: choice.scoreUnit,
+      quality: reportQuality(
+        quality,
+        run.data.evaluate,
+        protocol ? describeProtocol(protocol) : "",
+      ),
+      worstLayer: worstOf(layers),
+      gate: choice.gate
+        ? {
+            written: choice.gate.winner,
+            unit: run.searchLoss.unit,
+            planLoss: choice.gate.planLoss,
+            uniform: choice.gate.uniform ?? null,
+            samples: run.data.gate.samples,
+          }
+        : null,
+      layers,
+      skipped: run.subject.skipped,
+      notices: journal.notices,
+      timings: journal.timings,
+    };
+    return {
+      report,
+      plan: toPlan(choice.picks, { ...run.names, budgetBytes: choice.budgetBytes }),
+    };
+  } finally {
+    await runtime.close();
+  }
+}
+
+function requireBudget(budget: string | undefined): string {
+  if (budget !== undefined) return budget;
+  throw new BitloomError(
+    "bad-option",
+    "A budget is missing: expected bits per weight, a file size or a share of the float file, for example --budget 3.5bpw, 2.4MB or 25%.",
+    { option: "budget" },
+  );
+}
+
+/** Bytes that the rewriting adds as new tensors; layers left in float32 keep theirs. */
+const quantizedBytes = (picks: readonly LayerScore[]) =>
+  picks.reduce((sum, { format, bytes }) => sum + (format.id === "float32" ? 0 : bytes), 0);
+
+/** Tensors of the float model, which are not counted as quantized weights. */
+function storedBefore({ subject }: Run): ReadonlySet<string> {
+  return new Set(subject.model.graph.initializers.keys());
+}
+
+function describeOptions({ names, methods, options, seed, data }: Run) {
+  return {
+    ...names,
+    budget: options.budget ?? null,
+    formats: methods.formats.map(({ id }) => id),
+    pins: methods.pins.map(({ pattern, format }) => `${pattern}=${format.id}`),
+    ...methods.quantize,
+    seed,
+    calibrationSamples: data.calibrate.samples,
+    calibrationData: data.calibrate.description,
+    calibrationFingerprint: data.calibrate.fingerprint,
+  };
+}
+
+function describeBytes({ subject }: Run, { picks, budgetBytes }: Choice) {
+  const weightBytes = picks.reduce((sum, { bytes }) => sum + bytes, 0);
+  return {
+    budgetBytes,
+    weightBytes,
+    floatWeightBytes: subject.floatWeightBytes,
+    weights: subject.weights,
+    bitsPerWeight: (8 * weightBytes) / subject.weights,
+  };
+}
+
+function worstOf(layers: QuantizeReport["layers"]): QuantizeReport["worstLayer"] {
+  return layers.reduce<QuantizeReport["worstLayer"]>((worst, { name, sqnrDb }) => {
+    if (sqnrDb === null || (worst && worst.sqnrDb <= sqnrDb)) return worst;
+    return { name, sqnrDb };
+  }, null);
+}

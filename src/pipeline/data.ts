@@ -1,0 +1,94 @@
+/**
+ * The run's data: calibration, search and gate splits of one source, and what quality is reported on. Splits never
+ * share a sample; without data of its own, evaluation takes a fourth split.
+ */
+import { openDataset, protocols, splitDataset } from "../calibrate/index.ts";
+import type { BosOption, Dataset, Protocol } from "../core/dataset.ts";
+import { BitloomError } from "../core/errors.ts";
+import type { Notice } from "../core/events.ts";
+import type { Model } from "../onnx/index.ts";
+
+export interface DataOptions {
+  /** Text, .jsonl manifest or .npy; synthetic inputs when left out. */
+  readonly calibration?: string | undefined;
+  /** Data for the reported quality; held-out samples of the calibration data when left out. */
+  readonly evaluate?: string | undefined;
+  readonly tokenizer?: string | undefined;
+  /** Tokens per window, or the name of a protocol ("hf-2048", "llama.cpp-512") for evaluation. */
+  readonly window?: number | undefined;
+  readonly protocol?: string | undefined;
+  readonly bos?: BosOption | undefined;
+  /** Calibration samples (windows of text); search and gate take a quarter each. Default 128. */
+  readonly rows?: number | undefined;
+  /** Most samples the quality is reported on. Default 128. */
+  readonly evaluateRows?: number | undefined;
+  readonly seed: number;
+}
+
+export interface RunData {
+  readonly calibrate: Dataset;
+  readonly search: Dataset;
+  readonly gate: Dataset;
+  readonly evaluate: Dataset;
+  readonly notices: readonly Notice[];
+}
+
+const defaultRows = 128;
+const defaultEvaluateRows = 128;
+
+/**
+ * Opens and splits the data.
+ *
+ * @throws bad-data, bad-option - see `openDataset` and `splitDataset`.
+ */
+export async function openData(model: Model, options: DataOptions): Promise<RunData> {
+  const { calibration, evaluate, tokenizer, window, bos, seed } = options;
+  const rows = options.rows ?? defaultRows;
+  const evaluateRows = options.evaluateRows ?? defaultEvaluateRows;
+  const share = Math.max(1, Math.ceil(rows / 4));
+  const common = { graph: model.graph, modelPath: model.path, tokenizer, seed };
+  const wanted = rows + 2 * share + (evaluate === undefined ? evaluateRows : 0);
+  const source = await openDataset({
+    ...common,
+    path: calibration,
+    window,
+    bos,
+    rows: calibration === undefined ? Math.min(wanted, syntheticRows(wanted)) : undefined,
+  });
+  const sizes = {
+    calibrate: rows,
+    search: share,
+    gate: share,
+    ...(evaluate === undefined ? { evaluate: evaluateRows } : {}),
+  };
+  const splits = splitDataset(source.samples, seed, sizes, source.overlap);
+  const protocol = options.protocol === undefined ? undefined : namedProtocol(options.protocol);
+  const reported =
+    evaluate === undefined
+      ? source.select(splits.evaluate)
+      : await openDataset({
+          ...common,
+          path: evaluate,
+          rows: evaluateRows,
+          ...(protocol ? { protocol } : { window, bos }),
+        });
+  return {
+    calibrate: source.select(splits.calibrate),
+    search: source.select(splits.search),
+    gate: source.select(splits.gate),
+    evaluate: reported,
+    notices: source.notices,
+  };
+}
+
+/** Random inputs measure nothing better in large numbers. */
+const syntheticRows = (wanted: number) => Math.min(wanted, 32);
+
+function namedProtocol(name: string): Protocol {
+  if (Object.hasOwn(protocols, name)) return protocols[name as keyof typeof protocols];
+  throw new BitloomError(
+    "bad-option",
+    `Unknown protocol "${name}": expected one of ${Object.keys(protocols).join(", ")}.`,
+    { option: "protocol", got: name },
+  );
+}

@@ -1,0 +1,62 @@
+/**
+ * The gate: on data that neither calibration nor search has seen, the plan must not be worse than uniform bits at no
+ * more bytes; otherwise the uniform plan is written.
+ */
+import { uniformPlans } from "../allocate/index.ts";
+import type { Dataset } from "../core/dataset.ts";
+import type { RunOptions } from "../core/events.ts";
+import type { LayerAlternatives, LayerScore } from "../core/plan.ts";
+import { evaluateModels, lossOf } from "../evaluate/index.ts";
+import type { Model } from "../onnx/index.ts";
+import type { Loss, Runtime } from "../runtime/index.ts";
+
+export interface GateOptions extends RunOptions {
+  readonly float: Model;
+  readonly layers: readonly LayerAlternatives[];
+  readonly picks: readonly LayerScore[];
+  /** The model that a list of picks makes. */
+  build(picks: readonly LayerScore[]): Model;
+  readonly dataset: Dataset;
+  readonly loss: Loss;
+  readonly runtime: Runtime;
+}
+
+export interface GateResult {
+  /** What is written. */
+  readonly winner: "plan" | "uniform";
+  readonly picks: readonly LayerScore[];
+  /** Measured loss on the gate split, in the loss's unit. */
+  readonly planLoss: number;
+  /** The best uniform plan at no more bytes; undefined when none fits. */
+  readonly uniform:
+    | { readonly format: string; readonly bytes: number; readonly loss: number }
+    | undefined;
+}
+
+/** Uniform plans that are measured: the best predicted ones. Prediction is not exact, so more than one. */
+const measuredUniformPlans = 3;
+
+/** Cost: one pass over the gate split for the float model, the plan and up to three uniform plans. */
+export async function passGate(options: GateOptions): Promise<GateResult> {
+  const { layers, picks, build } = options;
+  const bytes = picks.reduce((sum, pick) => sum + pick.bytes, 0);
+  const uniform = uniformPlans(layers)
+    .filter((plan) => plan.bytes <= bytes)
+    .sort((a, b) => a.loss - b.loss || a.bytes - b.bytes)
+    .slice(0, measuredUniformPlans);
+  const qualities = await evaluateModels({
+    ...options,
+    quantized: [picks, ...uniform.map((plan) => plan.picks)].map(build),
+  });
+  const [planLoss, ...losses] = qualities.map(lossOf);
+  const best = losses.indexOf(Math.min(...losses));
+  if (best < 0) return { winner: "plan", picks, planLoss, uniform: undefined };
+  const plan = uniform[best];
+  const loses = losses[best] < planLoss;
+  return {
+    winner: loses ? "uniform" : "plan",
+    picks: loses ? plan.picks : picks,
+    planLoss,
+    uniform: { format: plan.format.id, bytes: plan.bytes, loss: losses[best] },
+  };
+}

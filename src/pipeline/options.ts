@@ -1,0 +1,81 @@
+/**
+ * The options of a run and their defaults.
+ */
+import type { Allocator, AllocatorName, Pin } from "../allocate/index.ts";
+import type { RunOptions } from "../core/events.ts";
+import type { WeightFormat } from "../core/format.ts";
+import { defaultQuantizeOptions, type QuantizeOptions } from "../core/method.ts";
+import type { BitPlan } from "../core/plan.ts";
+import type { Scorer } from "../core/score.ts";
+import type { Quantizer, QuantizerName } from "../quantize/index.ts";
+import type { RewriteOptions, Target, TargetName } from "../rewrite/index.ts";
+import type { ScorerName } from "../score/index.ts";
+import type { DataOptions } from "./data.ts";
+import { defaultFormats } from "./subject.ts";
+
+export interface MethodOptions {
+  /** Predicts the damage of each choice. Default "measured-kl". */
+  readonly scorer?: ScorerName | Scorer | undefined;
+  /** Chooses one format per layer. Default "knapsack". */
+  readonly allocator?: AllocatorName | Allocator | undefined;
+  /** Turns weights into codes. Default "gptq". */
+  readonly quantizer?: QuantizerName | Quantizer | undefined;
+  /** How codes appear in the graph. Default "portable". */
+  readonly target?: TargetName | Target | undefined;
+  /** Formats on offer. Default every width with blocks of 32, 64 and 128, symmetric and asymmetric. */
+  readonly formats?: readonly WeightFormat[] | undefined;
+  readonly pins?: readonly Pin[] | undefined;
+  readonly minBits?: number | undefined;
+  readonly maxBits?: number | undefined;
+  readonly grid?: QuantizeOptions["grid"] | undefined;
+  readonly activationOrder?: boolean | undefined;
+  readonly damping?: number | undefined;
+}
+
+export interface RunSettings extends RunOptions {
+  readonly seed?: number | undefined;
+  /** Worker threads; they change the time, never the result. Default 2. */
+  readonly threads?: number | undefined;
+  /** Turns notices into errors. */
+  readonly strict?: boolean | undefined;
+}
+
+/** What every stage from data to plan takes. */
+export interface StageOptions
+  extends MethodOptions,
+    Partial<Omit<DataOptions, "seed">>,
+    RunSettings {
+  /** "3.5bpw", "2.4MB", "25%". Not needed with a saved plan. */
+  readonly budget?: string | undefined;
+  readonly functionBody?: RewriteOptions["functionBody"];
+}
+
+export interface QuantizePipelineOptions extends StageOptions {
+  /** Where the quantized model goes. */
+  readonly output: string;
+  /** Replaces existing files. */
+  readonly force?: boolean | undefined;
+  /** A saved plan: its formats are used as they are, nothing is scored. */
+  readonly plan?: BitPlan | undefined;
+  readonly externalData?: "auto" | "always" | "never" | undefined;
+}
+
+export interface ResolvedMethods {
+  readonly formats: readonly WeightFormat[];
+  readonly pins: readonly Pin[];
+  readonly quantize: QuantizeOptions;
+}
+
+/** Defaults filled in, once, for every stage. */
+export function resolveMethods(options: MethodOptions): ResolvedMethods {
+  const { grid, activationOrder, damping } = defaultQuantizeOptions;
+  return {
+    formats: options.formats ?? defaultFormats(),
+    pins: options.pins ?? [],
+    quantize: {
+      grid: options.grid ?? grid,
+      activationOrder: options.activationOrder ?? activationOrder,
+      damping: options.damping ?? damping,
+    },
+  };
+}

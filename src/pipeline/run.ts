@@ -1,0 +1,126 @@
+/**
+ * One run: the model, its data, the methods and what they have measured so far. Every stage after the first takes it.
+ */
+import type { Allocator, AllocatorName } from "../allocate/index.ts";
+import type { LayerId } from "../core/layer.ts";
+import type { LayerScore } from "../core/plan.ts";
+import type { Scorer } from "../core/score.ts";
+import type { LayerStats } from "../core/stats.ts";
+import { chooseLoss } from "../evaluate/index.ts";
+import type { Model } from "../onnx/index.ts";
+import { type Quantizer, resolveQuantizer } from "../quantize/index.ts";
+import { rewriteModel } from "../rewrite/index.ts";
+import type { Loss, Runtime } from "../runtime/index.ts";
+import { resolveScorer } from "../score/index.ts";
+import { openData, type RunData } from "./data.ts";
+import type { Journal } from "./journal.ts";
+import { type ResolvedMethods, resolveMethods, type StageOptions } from "./options.ts";
+import { collectStatistics } from "./statistics.ts";
+import { openSubject, type Subject } from "./subject.ts";
+import { createWeightStore, type WeightStore } from "./weights.ts";
+
+export interface Run {
+  readonly options: StageOptions;
+  readonly journal: Journal;
+  readonly subject: Subject;
+  readonly data: RunData;
+  readonly runtime: Runtime;
+  readonly scorer: Scorer;
+  readonly allocator: AllocatorName | Allocator;
+  readonly quantizer: Quantizer;
+  readonly methods: ResolvedMethods;
+  readonly seed: number;
+  /** Loss of the calibration source: search and gate. */
+  readonly searchLoss: Loss;
+  /** Loss of the evaluation data. */
+  readonly reportLoss: Loss;
+  readonly stats: ReadonlyMap<LayerId, LayerStats>;
+  readonly weights: WeightStore;
+  /** Names of the methods, for plans and reports. */
+  readonly names: {
+    readonly scorer: string;
+    readonly allocator: string;
+    readonly quantizer: string;
+    readonly target: string;
+  };
+}
+
+/**
+ * Opens model and data and collects the statistics the methods need.
+ *
+ * @param needsScores - false when a saved plan decides, so the scorer's statistics are not collected.
+ */
+export async function prepareRun(
+  modelPath: string,
+  options: StageOptions,
+  context: { readonly journal: Journal; readonly runtime: Runtime; readonly needsScores: boolean },
+): Promise<Run> {
+  const { journal, runtime, needsScores } = context;
+  const { signal } = options;
+  const seed = options.seed ?? 0;
+  const methods = resolveMethods(options);
+  const scorer = resolveScorer(options.scorer ?? "measured-kl");
+  const quantizer = resolveQuantizer(options.quantizer ?? "gptq");
+  const allocator = options.allocator ?? "knapsack";
+  const target = options.target ?? "portable";
+  const subject = await journal.stage("open", () => openSubject(modelPath, target));
+  const data = await journal.stage("data", () => openData(subject.model, { ...options, seed }));
+  for (const notice of data.notices) journal.notify(notice);
+  const { graph } = subject.model;
+  const needs = new Set([...(needsScores ? scorer.needs : []), ...quantizer.needs]);
+  const stats = await journal.stage("calibrate", () =>
+    collectStatistics({
+      subject,
+      dataset: data.calibrate,
+      needs: [...needs],
+      runtime,
+      signal,
+      onEvent: journal.emit,
+    }),
+  );
+  return {
+    options,
+    journal,
+    subject,
+    data,
+    runtime,
+    scorer,
+    allocator,
+    quantizer,
+    methods,
+    seed,
+    searchLoss: chooseLoss(graph, data.calibrate),
+    reportLoss: chooseLoss(graph, data.evaluate),
+    stats,
+    weights: createWeightStore({
+      quantizer,
+      options: methods.quantize,
+      stats,
+      onEvent: journal.emit,
+    }),
+    names: {
+      scorer: nameOf(options.scorer ?? "measured-kl"),
+      allocator: nameOf(allocator),
+      quantizer: nameOf(options.quantizer ?? "gptq"),
+      target: nameOf(target),
+    },
+  };
+}
+
+/** The caller's own method objects have no registered name. */
+const nameOf = (method: string | object): string =>
+  typeof method === "string" ? method : "custom";
+
+/** The quantized model that a list of picks makes; weights are quantized when it is opened or saved. */
+export function buildModel(run: Run, picks: readonly LayerScore[]): Model {
+  const { subject, weights, options } = run;
+  const byLayer = new Map(picks.map((pick) => [pick.layer, pick.format]));
+  const quantized = subject.layers.flatMap((layer) => {
+    const format = byLayer.get(layer.id);
+    return format ? [{ layer, format, weight: () => weights.codes(layer, format) }] : [];
+  });
+  return rewriteModel(subject.model, quantized, {
+    target: subject.target,
+    functionBody: options.functionBody,
+  });
+}

@@ -1,0 +1,50 @@
+/** The statistics stage: collects what the methods need and says where the data is thin. */
+import { calibrate } from "../calibrate/index.ts";
+import type { Dataset } from "../core/dataset.ts";
+import type { RunOptions } from "../core/events.ts";
+import type { LayerId } from "../core/layer.ts";
+import type { LayerStats, StatName } from "../core/stats.ts";
+import type { Runtime } from "../runtime/index.ts";
+import type { Subject } from "./subject.ts";
+
+export interface StatisticsOptions extends RunOptions {
+  readonly subject: Subject;
+  readonly dataset: Dataset;
+  readonly needs: readonly StatName[];
+  readonly runtime: Runtime;
+}
+
+/** Statistics of all layers; with a notice where the data is thin for a Hessian. */
+export async function collectStatistics(
+  options: StatisticsOptions,
+): Promise<ReadonlyMap<LayerId, LayerStats>> {
+  const { subject, dataset, needs, runtime, signal, onEvent } = options;
+  const { model, layers, blocks } = subject;
+  const stats = (await calibrate({
+    model,
+    layers,
+    blocks,
+    dataset,
+    needs,
+    runtime,
+    signal,
+    onEvent,
+  })) as ReadonlyMap<LayerId, LayerStats>;
+  if (needs.includes("hessian")) {
+    const thin = layers.filter((layer) => {
+      const entry = stats.get(layer.id);
+      return entry?.hessian && entry.tokens < 2 * layer.k;
+    });
+    if (thin.length > 0) {
+      const widest = Math.max(...thin.map(({ k }) => k));
+      onEvent?.({
+        type: "notice",
+        notice: {
+          code: "few-rows",
+          message: `${thin.length} layers saw fewer than 2 rows per input feature (K up to ${widest}): their Hessians are poorly determined. Give more data with --calibration or --rows.`,
+        },
+      });
+    }
+  }
+  return stats;
+}

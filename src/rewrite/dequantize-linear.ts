@@ -1,0 +1,91 @@
+/**
+ * Standard DequantizeLinear in front of the float product. The weight is stored [N, K] with blocks on the last axis
+ * and transposed after dequantization: the [K, N] form loses accuracy or fails once ONNX Runtime optimises it
+ * (default optimisation of 1.29 miscomputed int4 on axis 0).
+ */
+import { blocksPerRow, type WeightFormat } from "../core/format.ts";
+import { packCodes } from "../core/packing.ts";
+import type { DType } from "../core/tensor.ts";
+import { attribute } from "../onnx/index.ts";
+import type { Form, FormContext } from "./form.ts";
+import { floatScales } from "./matmul-nbits.ts";
+import { storedScales } from "./stored.ts";
+
+export const dequantizeLinear: Form = {
+  name: "DequantizeLinear",
+  stored(layer, format) {
+    const blocks = blocksPerRow(format, layer.k);
+    const perRow = format.blockSize === 0;
+    const shape = perRow ? [layer.n] : [layer.n, blocks];
+    const dtype = codeType(format);
+    return [
+      {
+        role: "codes",
+        dtype,
+        shape: [layer.n, layer.k],
+        fill: ({ codes }) => packed(signed(codes, format), format.bits),
+      },
+      storedScales(layer, format, shape),
+      ...(format.symmetric
+        ? []
+        : [
+            {
+              role: "zero_points",
+              dtype,
+              shape,
+              fill: ({ zeroPoints }: { zeroPoints: Uint8Array | undefined }) =>
+                packed(zeroPoints ?? new Uint8Array(layer.n * blocks), format.bits),
+            },
+          ]),
+    ];
+  },
+  multiply(context, activation, output) {
+    const { node } = context;
+    const transposed = node("Transpose", [dequantized(context)], { perm: attribute.ints([1, 0]) });
+    return node("MatMul", [activation, transposed], {}, { output });
+  },
+  gather(context, indices, output) {
+    return context.node(
+      "Gather",
+      [dequantized(context), indices],
+      { axis: attribute.int(0) },
+      { output },
+    );
+  },
+};
+
+/** Symmetric codes are stored signed and need no zero point; asymmetric ones unsigned, as they are. */
+function codeType(format: WeightFormat): DType {
+  return `${format.symmetric ? "int" : "uint"}${format.bits}` as DType;
+}
+
+function signed(codes: Uint8Array, format: WeightFormat): Uint8Array {
+  const zero = 2 ** (format.bits - 1);
+  const mask = 2 ** format.bits - 1;
+  return format.symmetric ? codes.map((code) => (code - zero) & mask) : codes;
+}
+
+/** ONNX packs sub-byte elements over the whole tensor, low bits first. */
+const packed = (values: Uint8Array, bits: number) =>
+  packCodes(values, 1, values.length, bits, values.length);
+
+function dequantized(context: FormContext): string {
+  const { format, names, node } = context;
+  const zeroPoints = names.get("zero_points");
+  return node(
+    "DequantizeLinear",
+    [names.get("codes") ?? "", floatScales(context), ...(zeroPoints ? [zeroPoints] : [])],
+    format.blockSize === 0
+      ? { axis: attribute.int(0) }
+      : { axis: attribute.int(1), block_size: attribute.int(format.blockSize) },
+  );
+}
+
+/** Why this form cannot hold the format at this opset, or undefined when it can. */
+export function whyNotDequantizeLinear(format: WeightFormat, opset: number): string | undefined {
+  if (![2, 4, 8].includes(format.bits)) return `DequantizeLinear has no ${format.bits}-bit type`;
+  const needed = format.bits === 2 ? 25 : format.bits === 4 || format.blockSize > 0 ? 21 : 13;
+  if (opset >= needed) return undefined;
+  const what = format.blockSize > 0 && format.bits === 8 ? "blocks" : `${format.bits}-bit codes`;
+  return `DequantizeLinear has ${what} from opset ${needed}; the model imports ${opset}`;
+}

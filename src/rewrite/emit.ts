@@ -1,0 +1,154 @@
+/**
+ * Puts one quantized layer into a graph: stores its tensors once, then replaces every node that used the weight.
+ * Whatever the use was (rank, bias, transposition, element type), the form only ever sees Y = X Wᵀ in float32.
+ */
+import type { WeightFormat } from "../core/format.ts";
+import type { Layer, LayerUse } from "../core/layer.ts";
+import type { QuantizedTensor } from "../core/quantized.ts";
+import { bytesOf, dtypes, tensorBytes } from "../core/tensor.ts";
+import { attribute, lazyTensor, type ModelEditor, memoryTensor, type Node } from "../onnx/index.ts";
+import { float16, float16Bytes } from "./float16.ts";
+import type { Form, FormContext } from "./form.ts";
+
+export interface EmitOptions {
+  readonly form: Form;
+  readonly layer: Layer;
+  readonly format: WeightFormat;
+  readonly opset: number;
+  readonly functionBody: "folded" | "packed";
+  readonly accuracyLevel: number | undefined;
+  /** Called when the model is saved or opened, once per stored tensor. */
+  readonly weight: () => Promise<QuantizedTensor>;
+}
+
+/** Bytes that a form stores for a layer: exactly what `emitLayer` adds as initializers. */
+export function storedBytes(form: Form, layer: Layer, format: WeightFormat): number {
+  return form
+    .stored(layer, format)
+    .reduce((sum, { dtype, shape }) => sum + tensorBytes(dtype, shape), 0);
+}
+
+/** Replaces all uses of the layer's weight by the form's nodes. Outputs keep their names. */
+export function emitLayer(editor: ModelEditor, options: EmitOptions): void {
+  const { layer } = options;
+  const names = storeTensors(editor, options);
+  for (const use of layer.uses) {
+    const original = editor.model.graph.producer(use.output);
+    if (!original) continue;
+    const context = createContext(editor, options, use, names);
+    editor.removeNode(use.node);
+    if (use.opType === "Gather") emitGather(context, options.form, use);
+    else emitProduct(context, options.form, use, original);
+  }
+  for (const name of layer.path) editor.removeNode(name);
+}
+
+function storeTensors(editor: ModelEditor, options: EmitOptions): ReadonlyMap<string, string> {
+  const { form, layer, format, weight } = options;
+  const stem = layer.weight;
+  return new Map(
+    form.stored(layer, format).map((stored) => {
+      const name = editor.uniqueName(`${stem}_${stored.role}`);
+      const bytes = async () =>
+        form === float16 ? float16Bytes(await layer.readWeight()) : stored.fill(await weight());
+      editor.addInitializer(lazyTensor(name, stored.dtype, stored.shape, bytes));
+      return [stored.role, name] as const;
+    }),
+  );
+}
+
+function createContext(
+  editor: ModelEditor,
+  options: EmitOptions,
+  use: LayerUse,
+  names: ReadonlyMap<string, string>,
+): FormContext {
+  const { layer, format, opset, functionBody, accuracyLevel } = options;
+  const node: FormContext["node"] = (
+    opType,
+    inputs,
+    attributes = {},
+    { domain = "", output } = {},
+  ) => {
+    const name = editor.uniqueName(`${use.node}/${opType}`);
+    const result = output ?? `${name}_output`;
+    editor.addNodes([{ name, domain, opType, inputs, outputs: [result], attributes }]);
+    return result;
+  };
+  const ints = (values: readonly number[]) => {
+    const bytes = bytesOf(BigInt64Array.from(values, BigInt));
+    const value = memoryTensor("value", "int64", [values.length], bytes);
+    return node("Constant", [], { value: attribute.tensor(value) });
+  };
+  return { editor, layer, format, opset, functionBody, accuracyLevel, names, node, ints };
+}
+
+function emitGather(context: FormContext, form: Form, use: LayerUse): void {
+  if (use.dtype === "float32") {
+    form.gather(context, use.activation, use.output);
+    return;
+  }
+  const rows = form.gather(context, use.activation);
+  context.node(
+    "Cast",
+    [rows],
+    { to: attribute.int(dtypes[use.dtype].code) },
+    { output: use.output },
+  );
+}
+
+/** Y = cast(alpha · X Wᵀ + beta · C): the parts of Gemm and of 16-bit graphs that the form does not know. */
+function emitProduct(context: FormContext, form: Form, use: LayerUse, original: Node): void {
+  const steps: ((value: string, output: string | undefined) => string)[] = [];
+  let activation = use.activation;
+  if (intOf(original, "transA") !== 0) activation = context.node("Transpose", [activation]);
+  if (use.dtype !== "float32") {
+    activation = context.node("Cast", [activation], { to: attribute.int(dtypes.float32.code) });
+  }
+  steps.push((_, output) => form.multiply(context, activation, output));
+  const alpha = floatOf(original, "alpha");
+  if (alpha !== 1) {
+    steps.push((value, output) =>
+      context.node("Mul", [value, scalar(context, alpha)], {}, { output }),
+    );
+  }
+  if (use.dtype !== "float32") {
+    steps.push((value, output) =>
+      context.node("Cast", [value], { to: attribute.int(dtypes[use.dtype].code) }, { output }),
+    );
+  }
+  const bias = use.opType === "Gemm" ? original.inputs[2] : undefined;
+  if (bias) {
+    steps.push((value, output) => {
+      const beta = floatOf(original, "beta");
+      const scaled =
+        beta === 1 ? bias : context.node("Mul", [bias, scalarLike(context, use, beta)]);
+      return context.node("Add", [value, scaled], {}, { output });
+    });
+  }
+  steps.reduce(
+    (value, step, i) => step(value, i === steps.length - 1 ? use.output : undefined),
+    "",
+  );
+}
+
+function intOf(node: Node, name: string): number {
+  const attribute = node.attributes.get(name);
+  return attribute?.type === "int" ? attribute.value : 0;
+}
+
+function floatOf(node: Node, name: string): number {
+  const attribute = node.attributes.get(name);
+  return attribute?.type === "float" ? attribute.value : 1;
+}
+
+function scalar({ node }: FormContext, value: number): string {
+  const constant = memoryTensor("value", "float32", [], bytesOf(Float32Array.of(value)));
+  return node("Constant", [], { value: attribute.tensor(constant) });
+}
+
+function scalarLike(context: FormContext, use: LayerUse, value: number): string {
+  const constant = scalar(context, value);
+  if (use.dtype === "float32") return constant;
+  return context.node("Cast", [constant], { to: attribute.int(dtypes[use.dtype].code) });
+}

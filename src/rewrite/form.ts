@@ -1,0 +1,51 @@
+/**
+ * A form is one way to store a quantized matrix in a graph and to compute with it. Targets pick forms; the bytes a
+ * plan counts and the bytes a file holds both come from `stored`, so they cannot differ.
+ */
+import type { WeightFormat } from "../core/format.ts";
+import type { Layer } from "../core/layer.ts";
+import type { QuantizedTensor } from "../core/quantized.ts";
+import type { DType } from "../core/tensor.ts";
+import type { ModelEditor } from "../onnx/index.ts";
+
+export interface StoredTensor {
+  /** Ending of the initializer's name: "codes", "scales", "zero_points" … */
+  readonly role: string;
+  readonly dtype: DType;
+  readonly shape: readonly number[];
+  /** The little-endian bytes of this tensor. */
+  fill(tensor: QuantizedTensor): Uint8Array;
+}
+
+/** What a form needs to add nodes for one layer. */
+export interface FormContext {
+  readonly editor: ModelEditor;
+  readonly layer: Layer;
+  readonly format: WeightFormat;
+  /** Main graph's ai.onnx opset. */
+  readonly opset: number;
+  /** See `RewriteOptions`. */
+  readonly functionBody: "folded" | "packed";
+  readonly accuracyLevel: number | undefined;
+  /** Initializer names by role. */
+  readonly names: ReadonlyMap<string, string>;
+  /** Adds one node with a unique name under the layer's and returns its output (named `output` when given). */
+  node(
+    opType: string,
+    inputs: readonly string[],
+    attributes?: Parameters<ModelEditor["addNodes"]>[0][number]["attributes"],
+    options?: { readonly domain?: string; readonly output?: string | undefined },
+  ): string;
+  /** Adds an int64 constant and returns its name. */
+  ints(values: readonly number[]): string;
+}
+
+export interface Form {
+  /** Nodes in the graph, for reports: "MatMulNBits", "MatMulPacked" … */
+  readonly name: string;
+  stored(layer: Layer, format: WeightFormat): readonly StoredTensor[];
+  /** Y = X Wᵀ in float32. */
+  multiply(context: FormContext, activation: string, output?: string): string;
+  /** Rows of W by index, in float32. */
+  gather(context: FormContext, indices: string, output?: string): string;
+}

@@ -1,0 +1,107 @@
+/**
+ * Expresses quantized layers in the graph. The result keeps the model's inputs, outputs, names and dynamic axes.
+ */
+import type { WeightFormat } from "../core/format.ts";
+import type { Layer } from "../core/layer.ts";
+import type { QuantizedTensor } from "../core/quantized.ts";
+import { tensorBytes } from "../core/tensor.ts";
+import { editModel, type Model } from "../onnx/index.ts";
+import { emitLayer, storedBytes } from "./emit.ts";
+import type { Form } from "./form.ts";
+import { ort } from "./ort.ts";
+import { portable } from "./portable.ts";
+import { qdq } from "./qdq.ts";
+import type { Target } from "./target.ts";
+
+export type { Form } from "./form.ts";
+export type { Target } from "./target.ts";
+
+export const targets = { portable, ort, qdq } satisfies Record<string, Target>;
+export type TargetName = keyof typeof targets;
+
+export const resolveTarget = (target: TargetName | Target): Target =>
+  typeof target === "string" ? targets[target] : target;
+
+/** Main graph's ai.onnx opset. */
+export const mainOpset = (model: Model): number => model.opsets.get("") ?? 1;
+
+/** Why a target cannot hold a layer in a format, or true when it can. float32 always can: the node stays. */
+export function supports(
+  target: Target,
+  layer: Layer,
+  format: WeightFormat,
+  opset: number,
+): true | string {
+  if (format.id === "float32") return true;
+  const form = target.form(layer, format, opset);
+  return typeof form === "string" ? form : true;
+}
+
+/** Exact bytes of the layer's weight in the file: codes, scales, zero points, padding; or of the float tensor. */
+export function weightBytes(
+  target: Target,
+  layer: Layer,
+  format: WeightFormat,
+  opset: number,
+): number {
+  if (format.id === "float32") return tensorBytes(layer.dtype, [layer.n, layer.k]);
+  const form = target.form(layer, format, opset);
+  if (typeof form === "string") throw new TypeError(`${format.id} is not supported: ${form}`);
+  return storedBytes(form, layer, format);
+}
+
+export interface QuantizedLayer {
+  readonly layer: Layer;
+  readonly format: WeightFormat;
+  /** Called when the model is saved or opened, once per stored tensor; never for floats. */
+  weight(): Promise<QuantizedTensor>;
+}
+
+export interface RewriteOptions {
+  readonly target: TargetName | Target;
+  /**
+   * How function bodies for widths without stock kernels are written: "folded" unpacks once when the runtime loads
+   * the model (fast as float, memory of float), "packed" on every run. "auto": folded while those weights total
+   * less than 256 MB as float32.
+   */
+  readonly functionBody?: "auto" | "folded" | "packed" | undefined;
+}
+
+/** 268 M weights folded took 22–32 s and 9.95 GB at load; onnxruntime-web ran out of memory. */
+const foldedLimitBytes = 256e6;
+
+/**
+ * Replaces every listed layer by its quantized form; layers in float32 stay as they are.
+ *
+ * @returns a new model; quantized weights are computed when it is saved or opened, one tensor at a time.
+ */
+export function rewriteModel(
+  model: Model,
+  layers: readonly QuantizedLayer[],
+  options: RewriteOptions,
+): Model {
+  const target = resolveTarget(options.target);
+  const opset = mainOpset(model);
+  const emitted = layers.flatMap(({ layer, format, weight }) => {
+    const form = format.id === "float32" ? undefined : target.form(layer, format, opset);
+    if (typeof form === "string") throw new TypeError(`${layer.id} as ${format.id}: ${form}`);
+    return form ? [{ layer, format, weight, form }] : [];
+  });
+  const functionBody = chooseBody(options.functionBody ?? "auto", emitted);
+  const editor = editModel(model);
+  for (const entry of emitted) {
+    emitLayer(editor, { ...entry, opset, functionBody, accuracyLevel: target.accuracyLevel });
+  }
+  return editor.commit();
+}
+
+function chooseBody(
+  choice: "auto" | "folded" | "packed",
+  emitted: readonly { layer: Layer; form: Form }[],
+): "folded" | "packed" {
+  if (choice !== "auto") return choice;
+  const bytes = emitted
+    .filter(({ form }) => form.name === "MatMulPacked")
+    .reduce((sum, { layer }) => sum + layer.n * layer.k * 4, 0);
+  return bytes < foldedLimitBytes ? "folded" : "packed";
+}

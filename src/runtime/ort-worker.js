@@ -1,0 +1,54 @@
+/**
+ * Runs ONNX Runtime away from the main thread, because its create and run block the thread that calls them:
+ * progress, Ctrl-C and abort signals stay alive. One worker holds many sessions and answers requests in order.
+ * Plain JavaScript so that the same file runs from the sources and from the build.
+ */
+import { parentPort } from "node:worker_threads";
+import { InferenceSession, Tensor } from "onnxruntime-node";
+
+/** @type {Map<number, InferenceSession>} */
+const sessions = new Map();
+
+/**
+ * @param {{ kind: "open", session: number, model: Uint8Array | string, options: object }
+ *   | { kind: "run", session: number, feeds: Record<string, { dtype: string, shape: number[], data: any }>, fetch: string[] }
+ *   | { kind: "release", session: number }} request
+ */
+async function answer(request) {
+  if (request.kind === "open") {
+    // The two overloads of `create` take the same arguments.
+    const session = await InferenceSession.create(
+      /** @type {any} */ (request.model),
+      request.options,
+    );
+    sessions.set(request.session, session);
+    return { inputNames: session.inputNames, outputNames: session.outputNames };
+  }
+  const session = sessions.get(request.session);
+  if (!session) throw new Error("the session was released");
+  if (request.kind === "release") {
+    sessions.delete(request.session);
+    await session.release();
+    return undefined;
+  }
+  /** @type {Record<string, Tensor>} */
+  const feeds = {};
+  for (const [name, { dtype, shape, data }] of Object.entries(request.feeds)) {
+    feeds[name] = new Tensor(/** @type {any} */ (dtype), data, shape);
+  }
+  const results = await session.run(feeds, request.fetch);
+  return Object.fromEntries(
+    Object.entries(results).map(([name, tensor]) => [
+      name,
+      { dtype: tensor.type, shape: [...tensor.dims], data: tensor.data },
+    ]),
+  );
+}
+
+parentPort?.on("message", async ({ id, request }) => {
+  try {
+    parentPort?.postMessage({ id, result: await answer(request) });
+  } catch (error) {
+    parentPort?.postMessage({ id, error: error instanceof Error ? error.message : String(error) });
+  }
+});

@@ -1,0 +1,38 @@
+import { describe, expect, test } from "vitest";
+import { isBitloomError } from "../../src/core/errors.ts";
+import { float32Format, parseFormat } from "../../src/core/format.ts";
+import type { Quantizer } from "../../src/core/method.ts";
+import {
+  type QuantizerName,
+  quantizers,
+  quantizeWeight,
+  resolveQuantizer,
+} from "../../src/quantize/index.ts";
+import { normalMatrix, quantizeInput } from "./samples.ts";
+
+const input = quantizeInput(normalMatrix(2, 40, 1), parseFormat("int4-b32"), undefined);
+
+describe("quantizeWeight", () => {
+  test("takes a registered name or the user's own object", () => {
+    expect(quantizeWeight(input, "rtn")).toEqual(quantizers.rtn.quantize(input));
+    const own: Quantizer = { ...quantizers.rtn, summary: "mine" };
+    expect(quantizeWeight(input, own)).toEqual(quantizeWeight(input, "rtn"));
+    expect(resolveQuantizer(own)).toBe(own);
+  });
+
+  test.each(["nope", "toString", ""])("refuses the name %j and lists the known ones", (name) => {
+    try {
+      quantizeWeight(input, name as QuantizerName);
+      expect.unreachable();
+    } catch (error) {
+      expect(isBitloomError(error, "bad-option")).toBe(true);
+      expect(String(error)).toContain("rtn, gptq");
+    }
+  });
+
+  test("a float format or a wrong shape is a bug of the caller inside bitloom", () => {
+    expect(() => quantizeWeight({ ...input, format: float32Format }, "rtn")).toThrow("bug");
+    const weight = { rows: 2, cols: 3, data: new Float32Array(5) };
+    expect(() => quantizeWeight({ ...input, weight }, "rtn")).toThrow("bug");
+  });
+});
