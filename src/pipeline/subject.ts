@@ -2,7 +2,7 @@
  * The model under quantization and everything that is known of it before any data is looked at: its layers, blocks,
  * and the formats each layer may take in the chosen target.
  */
-import { type Pin, pinnedFormats } from "../allocate/index.ts";
+import { formatsFor, type Pin } from "../allocate/index.ts";
 import { BitloomError } from "../core/errors.ts";
 import type { Notice } from "../core/events.ts";
 import {
@@ -117,7 +117,7 @@ export interface LayerFormats {
 }
 
 /**
- * The formats each layer may take: what was asked for or pinned, as far as the target can express it. Scales that
+ * The formats each layer may take: what it is pinned to, else what was asked for, as far as the target can express it. Scales that
  * float16 cannot hold fall back to float32 for that layer, with a notice.
  */
 export async function formatsOfLayers(
@@ -126,18 +126,18 @@ export async function formatsOfLayers(
   notify: (notice: Notice) => void,
 ): Promise<LayerFormats[]> {
   const { target, opset } = subject;
-  const asked = [...options.formats, ...pinnedFormats(options.pins)];
-  const unique = [...new Map(asked.map((format) => [format.id, format])).values()].sort(
-    (a, b) => a.bits - b.bits,
-  );
   const reasons = new Map<LayerId, string>();
   const result: LayerFormats[] = [];
   for (const layer of subject.layers) {
     const integers: WeightFormat[] = [];
-    const floats = unique.filter(({ kind }) => kind === "float");
+    const pinned = formatsFor(layer.id, options.pins);
+    const asked = [...(pinned.length > 0 ? pinned : options.formats)].sort(
+      (a, b) => a.bits - b.bits,
+    );
+    const floats = asked.filter(({ kind }) => kind === "float");
     const weight = target.scaleType === "float16" ? await layer.readWeight() : undefined;
     let wide = false;
-    for (const format of unique.filter(({ kind }) => kind === "integer")) {
+    for (const format of asked.filter(({ kind }) => kind === "integer")) {
       const typed = withScaleType(format, target.scaleType);
       const answer = supports(target, layer, typed, opset);
       if (answer !== true) reasons.set(layer.id, answer);
