@@ -75,12 +75,12 @@ export async function scoreEach<S extends StatName>(
 ): Promise<Map<LayerId, LayerLosses>> {
   const scores = new Map<LayerId, LayerLosses>();
   for (const [i, { layer, formats }] of input.candidates.entries()) {
-    throwIfAborted(input.signal, "scoring");
-    await yieldToEventLoop();
     const weight = await layer.readWeight();
     const stats = statsOf(input, layer);
     const losses: number[] = [];
     for (const format of formats) {
+      throwIfAborted(input.signal, "scoring");
+      await yieldToEventLoop();
       const quantized = await input[how](layer, format);
       losses.push(measure({ layer, format, weight, quantized, stats }));
     }

@@ -21,27 +21,25 @@ export const measuredKl = defineScorer({
   forward: true,
   unit: "nats per token",
   async score(input) {
-    const errors = await scoreEach(input, "quantized", ({ weight, quantized, stats }) =>
-      outputError(weight, quantized, stats),
-    );
-    const probe = await input.probe();
     const chosen = input.candidates.map((candidate) => representatives(candidate));
     const total = chosen.reduce((sum, indices) => sum + indices.length, 0);
     let done = 0;
-    const measured = await probe.measure(
+    const probe = await input.probe();
+    const measuring = probe.measure(
       input.candidates.map(({ layer, formats }, i) => ({
         layer,
         candidates: chosen[i].map((index) => () => input.quantized(layer, formats[index])),
       })),
-      (layer) =>
-        input.onEvent?.({
-          type: "progress",
-          stage: "measure",
-          done: ++done,
-          total,
-          label: layer.id,
-        }),
+      ({ id }) =>
+        input.onEvent?.({ type: "progress", stage: "measure", done: ++done, total, label: id }),
     );
+    // The forward passes run on worker threads; this thread quantizes the other formats meanwhile.
+    const [measured, errors] = await Promise.all([
+      measuring,
+      scoreEach({ ...input, onEvent: undefined }, "quantized", ({ weight, quantized, stats }) =>
+        outputError(weight, quantized, stats),
+      ),
+    ]);
     return new Map<string, LayerLosses>(
       input.candidates.map((candidate, i) => {
         const error = errors.get(candidate.layer.id)?.losses ?? [];
