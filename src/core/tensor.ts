@@ -3,7 +3,7 @@
  * Not here: reading tensors from a file (`onnx/`). Invariant: a `Matrix` is dense, row-major float32.
  */
 
-/** Every element type of the ONNX IR (version 13), by its `TensorProto.DataType` number and storage width. */
+/** Every element type of the ONNX IR (version 14), by its `TensorProto.DataType` number and storage width. */
 export const dtypes = {
   float32: { code: 1, bits: 32 },
   uint8: { code: 2, bits: 8 },
@@ -31,6 +31,8 @@ export const dtypes = {
   float8e8m0: { code: 24, bits: 8 },
   uint2: { code: 25, bits: 2 },
   int2: { code: 26, bits: 2 },
+  float6e2m3: { code: 27, bits: 6 },
+  float6e3m2: { code: 28, bits: 6 },
 } as const satisfies Record<string, { readonly code: number; readonly bits: number }>;
 
 export type DType = keyof typeof dtypes;

@@ -3,6 +3,7 @@
  * Invariant: sizes are checked against dims and file when a tensor is decoded; bytes are read only on demand.
  */
 import { BitloomError } from "../core/errors.ts";
+import { packCodes } from "../core/packing.ts";
 import { type DType, dtypeFromCode, dtypes, elementCount, tensorBytes } from "../core/tensor.ts";
 import type { ExternalFiles } from "./external.ts";
 import { maxRank } from "./limits.ts";
@@ -93,6 +94,7 @@ export class StoredTensor implements TensorSource {
   }
 
   #convert(field: number): Uint8Array {
+    if (dtypes[this.dtype].bits === 6) return this.#packSixBits(field);
     const bytes = new Uint8Array(this.byteLength);
     const width = entryBytes(this.dtype);
     const fixed = field === fields.floatData || field === fields.doubleData;
@@ -113,6 +115,17 @@ export class StoredTensor implements TensorSource {
       }
     }
     return bytes;
+  }
+
+  /** 6-bit floats take an entry each in int32_data, but are dense (four in three bytes) everywhere else. */
+  #packSixBits(field: number): Uint8Array {
+    const codes = new Uint8Array(elementCount(this.shape));
+    let position = 0;
+    for (const record of readFields(this.record)) {
+      if (record.field !== field) continue;
+      for (const { low } of varintsOf(record)) codes[position++] = low & 63;
+    }
+    return packCodes(codes, 1, codes.length, 6, Math.max(1, codes.length));
   }
 }
 
@@ -214,9 +227,14 @@ export function decodeTensor(record: WireRecord, context: FileContext): StoredTe
   if (filled.length === 1) {
     const [field, stored] = filled[0];
     if (field !== typedField(dtype)) throw broken(`its data is not in the field for ${dtype}`);
-    const perEntry =
-      field === fields.floatData || field === fields.doubleData ? 1 : entryBytes(dtype);
-    requireLength(stored * perEntry);
+    if (dtypes[dtype].bits === 6) {
+      if (stored !== elementCount(shape)) {
+        throw broken(`expected ${elementCount(shape)} entries for ${dtype}, got ${stored}`);
+      }
+    } else {
+      const fixed = field === fields.floatData || field === fields.doubleData;
+      requireLength(stored * (fixed ? 1 : entryBytes(dtype)));
+    }
     return new StoredTensor(name, dtype, shape, byteLength, record, { kind: "typed", field });
   }
   requireLength(raw ? raw.end - raw.payload : 0);

@@ -2,6 +2,7 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
+import { packCodes, unpackCodes } from "../../src/core/packing.ts";
 import { bytesOf, type DType, dtypes, tensorBytes } from "../../src/core/tensor.ts";
 import { lazyTensor, memoryTensor, openModel, readInts } from "../../src/onnx/index.ts";
 import { graph } from "../support/graph-builder.ts";
@@ -11,6 +12,7 @@ const folder = await mkdtemp(join(tmpdir(), "bitloom-tensor-"));
 afterAll(() => rm(folder, { recursive: true }));
 
 const shape = [3, 5];
+const count = 15;
 const numeric = (Object.keys(dtypes) as DType[]).filter((dtype) => dtype !== "string");
 
 /** The typed field of onnx.proto and its content for dense bytes. */
@@ -18,6 +20,9 @@ function typedData(dtype: DType, bytes: Uint8Array): Field {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   if (dtype === "float32" || dtype === "complex64") return [4, bytes];
   if (dtype === "float64" || dtype === "complex128") return [10, bytes];
+  if (dtypes[dtype].bits === 6) {
+    return [5, packed([...unpackCodes(bytes, 1, count, 6, count)])];
+  }
   const width = Math.max(1, dtypes[dtype].bits / 8);
   const values = Array.from({ length: bytes.length / width }, (_, i) => {
     const at = i * width;
@@ -36,7 +41,12 @@ function typedData(dtype: DType, bytes: Uint8Array): Field {
 
 describe.each(numeric)("%s", (dtype) => {
   const byteLength = tensorBytes(dtype, shape);
-  const bytes = Uint8Array.from({ length: byteLength }, (_, i) => (i * 83 + 7) % 256);
+  const pattern = Uint8Array.from({ length: byteLength }, (_, i) => (i * 83 + 7) % 256);
+  // 15 elements of 6 bits leave 6 bits of padding, which are zero.
+  const bytes =
+    dtypes[dtype].bits === 6
+      ? packCodes(unpackCodes(pattern, 1, count, 6, count), 1, count, 6, count)
+      : pattern;
 
   test("inline, typed and external data read the same", async () => {
     await writeFile(join(folder, `${dtype}.data`), Buffer.concat([new Uint8Array(64), bytes]));
