@@ -1,7 +1,152 @@
 /**
- * The public API of bitloom; the only module users import.
+ * The public API of bitloom; the only module users import. What is exported here follows semver, everything else is
+ * internal. `quantize` does the whole job. `inspectModel`, `calibrateModel`, `scoreModel`, `planFormats` and
+ * `evaluateFiles` do one stage on files, as the commands do; the functions they are made of work on objects:
+ * `openModel`, `findLayers`, `openDataset`, `calibrate`, `scoreLayers`, `allocateBits`, `quantizeWeight`,
+ * `rewriteModel`, `evaluateModels`, `saveModel`. Every method is an entry of a registry or an object of your own.
  */
 
-export { parseBudget, parsePin, parsePlan, serializePlan } from "./allocate/index.ts";
+// Allocation: one format per layer inside a budget.
+export {
+  type AllocateInput,
+  type AllocateOptions,
+  type Allocator,
+  type AllocatorName,
+  allocateBits,
+  allocators,
+  type Budget,
+  formatBytes,
+  type Pin,
+  parseBudget,
+  parsePin,
+  parsePlan,
+  serializePlan,
+  type UniformPlan,
+  uniformPlans,
+} from "./allocate/index.ts";
+// Data and the statistics collected on it.
+export {
+  type CalibrateOptions,
+  calibrate,
+  describeProtocol,
+  type OpenDatasetOptions,
+  openDataset,
+  protocols,
+  splitDataset,
+  statistics,
+} from "./calibrate/index.ts";
+export type { BosOption, Dataset, Protocol } from "./core/dataset.ts";
+// Failures, notices, progress.
+export { BitloomError, type ErrorCode, type ErrorDetails, isBitloomError } from "./core/errors.ts";
+export type { Event, Notice, RunOptions } from "./core/events.ts";
+export { float16Format, float32Format, parseFormat, type WeightFormat } from "./core/format.ts";
+export type { Layer, LayerId, LayerUse, SkippedNode } from "./core/layer.ts";
+export type { Method } from "./core/method.ts";
+export type { BitPlan, LayerAlternatives, LayerScore, PlannedLayer } from "./core/plan.ts";
+export { dequantize, type QuantizedTensor } from "./core/quantized.ts";
+export {
+  defineScorer,
+  type LayerLosses,
+  type ScoreCandidate,
+  type ScoreInput,
+  type Scorer,
+} from "./core/score.ts";
+export type { Block, LayerStats, StatName, StatValues } from "./core/stats.ts";
+export type { Matrix } from "./core/tensor.ts";
+// Comparing models.
+export {
+  chooseLoss,
+  type EvaluateOptions,
+  evaluateModels,
+  lossOf,
+  type Quality,
+} from "./evaluate/index.ts";
+// Layers of a graph, as W [N, K].
+export { type FoundLayers, findBlocks, findLayers, layerKinds } from "./layers/index.ts";
+export { spearman } from "./math/metrics.ts";
+// Models: open, save.
+export {
+  type Graph,
+  type Model,
+  openModel,
+  type SavedFiles,
+  type SaveOptions,
+  saveModel,
+} from "./onnx/index.ts";
+// Files that stages leave for each other.
+export {
+  checkOutputs,
+  loadPlan,
+  savePlan,
+  type WriteFileOptions,
+  writeText,
+} from "./pipeline/artefact.ts";
+// The stages on files.
+export {
+  type CalibrationOptions,
+  type CalibrationReport,
+  calibrateModel,
+} from "./pipeline/calibration.ts";
+export {
+  type EvaluateFileOptions,
+  type EvaluationReport,
+  evaluateFiles,
+} from "./pipeline/evaluation.ts";
+export {
+  type InspectedLayer,
+  type InspectOptions,
+  inspectModel,
+  type ModelInspection,
+  type PlanSize,
+} from "./pipeline/inspect.ts";
+// Experiments: many scorers and plans on one model.
+export { type Lab, openLab } from "./pipeline/lab.ts";
+export {
+  loadMeasurements,
+  type MeasuredLayer,
+  type Measurements,
+  type PlanOptions,
+  planFormats,
+  type ScoreOptions,
+  scoreModel,
+} from "./pipeline/measurements.ts";
+export type { QuantizePipelineOptions as QuantizeOptions } from "./pipeline/options.ts";
+export {
+  type CollectedStatistics,
+  loadStatistics,
+  saveStatistics,
+} from "./pipeline/statistics-file.ts";
 export { defaultFormats, parseFormats } from "./pipeline/subject.ts";
+// The whole job.
 export { type QuantizeResult, quantize } from "./pipeline.ts";
+// Weights to codes and scales.
+export {
+  type QuantizeInput,
+  type Quantizer,
+  type QuantizerName,
+  quantizers,
+  quantizeWeight,
+} from "./quantize/index.ts";
+// What was decided and measured.
+export type {
+  GateReport,
+  LanguageQualityReport,
+  OutputQualityReport,
+  QualityReport,
+  QuantizeReport,
+  ReportedEstimate,
+  ReportedLayer,
+} from "./report/index.ts";
+// Quantized layers as graph nodes.
+export {
+  type QuantizedLayer,
+  type RewriteOptions,
+  rewriteModel,
+  type Target,
+  type TargetName,
+  targets,
+} from "./rewrite/index.ts";
+export { createRuntime, type Runtime, type Session } from "./runtime/index.ts";
+// Predicted loss of each layer in each format.
+export { type ScorerName, scoreLayers, scorers } from "./score/index.ts";
+export { version } from "./version.ts";

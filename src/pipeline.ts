@@ -13,6 +13,7 @@ import { describeLayers } from "./pipeline/describe.ts";
 import { createJournal } from "./pipeline/journal.ts";
 import type { QuantizePipelineOptions } from "./pipeline/options.ts";
 import { checkOutput, hashFile, verifyOutput } from "./pipeline/output.ts";
+import { requireMeasurable, requireQuality } from "./pipeline/quality-bound.ts";
 import { buildModel, prepareRun, type Run } from "./pipeline/run.ts";
 import { type QuantizeReport, reportQuality } from "./report/index.ts";
 import { createRuntime } from "./runtime/index.ts";
@@ -44,6 +45,7 @@ export async function quantize(
   const runtime = createRuntime({ threads: options.threads ?? 2 });
   try {
     const run = await prepareRun(modelPath, options, { journal, runtime, needsScores: !plan });
+    requireMeasurable(run.reportLoss, options);
     const choice = budget ? await chooseFormats(run, budget) : replayPlan(run, plan as BitPlan);
     const model = buildModel(run, choice.picks);
     const layers = await journal.stage("quantize", () => describeLayers(run, choice));
@@ -58,6 +60,7 @@ export async function quantize(
         onEvent: journal.emit,
       }),
     );
+    requireQuality(quality, options);
     const saved = await journal.stage("save", async () => {
       const { externalData = "auto" } = options;
       const files = await saveModel(model, output, {

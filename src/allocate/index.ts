@@ -13,6 +13,7 @@ import { ranked } from "./ranked.ts";
 import { uniform } from "./uniform.ts";
 
 export type { AllocateInput, Allocator } from "../core/method.ts";
+export { checkFeasible } from "./check-input.ts";
 export {
   type Budget,
   type BudgetBasis,

@@ -3,13 +3,13 @@
  * layers read is measured once.
  */
 import type { Dataset } from "../core/dataset.ts";
-import { BitloomError, throwIfAborted } from "../core/errors.ts";
+import { BitloomError } from "../core/errors.ts";
 import type { RunOptions } from "../core/events.ts";
 import type { Layer, LayerId } from "../core/layer.ts";
 import type { Block, LayerStats, StatName } from "../core/stats.ts";
 import { createTap, editModel, type Model } from "../onnx/index.ts";
 import { type Runtime, runBatches } from "../runtime/index.ts";
-import type { Probe, Statistic } from "./statistic.ts";
+import { activationKey, type Probe, type Statistic } from "./statistic.ts";
 import { absMax } from "./statistics/abs-max.ts";
 import { blockCosine } from "./statistics/block-cosine.ts";
 import { hessian } from "./statistics/hessian.ts";
@@ -74,7 +74,7 @@ export async function calibrate<S extends StatName>(
       measurements.set(key, made);
       return made;
     };
-    const rows = rowCounters(layer).map((probe) => measure("rows", probe));
+    const rows = rowCounters(layer, model).map((probe) => measure("rows", probe));
     const found = needs.map((name) => ({
       name,
       measured: statistics[name]
@@ -91,19 +91,21 @@ export async function calibrate<S extends StatName>(
     fetch: all.map(({ output }) => output),
     signal,
     onBatch(results, done, total) {
-      throwIfAborted(signal, "calibration");
       for (const entry of all)
         entry.total = entry.probe.merge(entry.total, results[entry.output].data);
       onEvent?.({ type: "progress", stage: "calibrate", done, total });
     },
   });
-  return new Map(plan.map(({ layer, rows, found }) => [layer.id, collect(layer, rows, found)]));
+  const shared = new Map<string, unknown>();
+  return new Map(
+    plan.map(({ layer, rows, found }) => [layer.id, collect(layer, rows, found, shared)]),
+  );
 }
 
 /** Every layer's rows are counted: the first axes of its activation. */
-function rowCounters(layer: Layer): Probe[] {
+function rowCounters(layer: Layer, model: Model): Probe[] {
   return layer.uses.map((use) => ({
-    key: use.activation,
+    key: activationKey(model, use),
     emit: (tap) => tap.op("Size", [use.activation]),
     merge: (total, [size]) =>
       Float64Array.of((total?.[0] ?? 0) + Number(size) / (use.opType === "Gather" ? 1 : layer.k)),
@@ -118,6 +120,7 @@ function collect<S extends StatName>(
   layer: Layer,
   rows: readonly Measurement[],
   found: readonly { readonly name: S; readonly measured: readonly Measurement[] }[],
+  shared: Map<string, unknown>,
 ): LayerStats<S> {
   const count = (uses: (opType: string) => boolean) =>
     rows.reduce(
@@ -131,11 +134,16 @@ function collect<S extends StatName>(
     if (totals.some((total) => total.some((value) => !Number.isFinite(value)))) {
       throw new BitloomError(
         "numeric",
-        `The ${name} of layer "${layer.id}" is not finite: its activations overflow on the calibration data. Check the data, or keep the layer in float with --pin '${layer.id}=float32' --scorer weight-error.`,
+        `The ${name} of layer "${layer.id}" is not finite: its activations overflow on the calibration data. Check the data, or use methods that need no activations: --scorer weight-error --quantizer rtn.`,
         { layer: layer.id, step: name },
       );
     }
-    return [name, totals.length === 0 ? undefined : statistics[name].finish(totals, tokens)];
+    // No use of its kind, or none that ever saw a row.
+    if (totals.length === 0 || tokens === 0) return [name, undefined];
+    // Layers with the same measurements get the same value: one Hessian, and one factor of it, for q, k and v.
+    const key = measured.map(({ output }) => output).join();
+    if (!shared.has(key)) shared.set(key, statistics[name].finish(totals, tokens));
+    return [name, shared.get(key)];
   });
   return { layer: layer.id, tokens, ...Object.fromEntries(values) } as LayerStats<S>;
 }

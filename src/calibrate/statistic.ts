@@ -38,10 +38,20 @@ export function products(layer: Layer): readonly LayerUse[] {
   return layer.uses.filter((use) => use.opType !== "Gather");
 }
 
-/** Rows X [T, K] of a use; Gemm with transA holds them as columns. */
-export function activationRows(tap: GraphTap, model: Model, layer: Layer, use: LayerUse): string {
+/** True for Gemm with transA: the columns of its activation are the rows of X. */
+function readsColumns(model: Model, use: LayerUse): boolean {
   const transA = model.graph.producer(use.output)?.attributes.get("transA");
-  const columns = transA?.type === "int" && transA.value !== 0;
+  return transA?.type === "int" && transA.value !== 0;
+}
+
+/** What a use multiplies: layers that read the same value the same way share measurements. */
+export function activationKey(model: Model, use: LayerUse): string {
+  return readsColumns(model, use) ? `columns of ${use.activation}` : use.activation;
+}
+
+/** Rows X [T, K] of a use, float32. */
+export function activationRows(tap: GraphTap, model: Model, layer: Layer, use: LayerUse): string {
+  const columns = readsColumns(model, use);
   return tap.rows(columns ? tap.op("Transpose", [use.activation]) : use.activation, layer.k);
 }
 

@@ -17,6 +17,8 @@ export interface ErrorDetails {
     readonly minBytes: number;
     readonly maxBytes: number;
   };
+  /** The quantized model is worse than the caller's bound; nothing was written. */
+  "quality-missed": { readonly measure: string; readonly limit: number; readonly got: number };
   /** No finite result after the documented rescue. */
   numeric: { readonly layer: string; readonly step: string };
   /** A kernel or instruction set is missing. */

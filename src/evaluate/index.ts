@@ -6,7 +6,14 @@ import { throwIfAborted } from "../core/errors.ts";
 import type { RunOptions } from "../core/events.ts";
 import type { Feeds, FeedTensor } from "../core/feeds.ts";
 import type { Graph, Model } from "../onnx/index.ts";
-import type { ComparedModel, Loss, Runtime, Session } from "../runtime/index.ts";
+import {
+  type ComparedModel,
+  inOrder,
+  type Loss,
+  openAll,
+  type Runtime,
+  type Session,
+} from "../runtime/index.ts";
 import { type Estimate, mapEstimate, meanOverWindows, percentileOverWindows } from "./intervals.ts";
 import { findLogits, languageLoss, values } from "./language-loss.ts";
 import { outputLoss, termsOf } from "./output-loss.ts";
@@ -80,34 +87,36 @@ export async function evaluateModels(options: EvaluateOptions): Promise<Quality[
   );
   const totals = compared.map(() => (language ? new TokenTotals() : new OutputTotals()));
   const workers = Math.min(runtime.workers, dataset.batches);
-  const lanes = await Promise.all(
-    Array.from({ length: workers }, async (_, worker) => ({
-      reference: await runtime.open(reference.model, { worker }),
-      compared: await Promise.all(compared.map(({ model }) => runtime.open(model, { worker }))),
-    })),
+  const models = [reference.model, ...compared.map(({ model }) => model)];
+  const sessions = await openAll(
+    runtime,
+    Array.from({ length: workers }, (_, worker) =>
+      models.map((model) => ({ model, worker })),
+    ).flat(),
   );
   try {
-    const start = async (i: number) => {
-      const batch = await dataset.batch(i);
-      const lane = lanes[i % workers];
-      const values = await lane.reference.run(batch.feeds, reference.outputs);
-      const references = reference.outputs.map((name) => values[name]);
-      const results: Feeds[] = [];
-      for (const [m, entry] of compared.entries()) {
-        results.push(await runCompared(lane.compared[m], entry, batch, references));
-      }
-      return { batch, results };
-    };
-    const running = Array.from({ length: workers }, (_, i) => start(i));
-    for (let i = 0; i < dataset.batches; i++) {
-      throwIfAborted(signal, "evaluation");
-      const { batch, results } = await running[i % workers];
-      if (i + workers < dataset.batches) running[i % workers] = start(i + workers);
-      results.forEach((result, m) => totals[m].add(result, batch));
-      onEvent?.({ type: "progress", stage: "evaluate", done: i + 1, total: dataset.batches });
-    }
+    await inOrder({
+      count: dataset.batches,
+      ahead: workers,
+      async start(i) {
+        const batch = await dataset.batch(i);
+        const first = (i % workers) * models.length;
+        const values = await sessions[first].run(batch.feeds, reference.outputs);
+        const references = reference.outputs.map((name) => values[name]);
+        const results: Feeds[] = [];
+        for (const [m, entry] of compared.entries()) {
+          throwIfAborted(signal, "evaluation");
+          results.push(await runCompared(sessions[first + 1 + m], entry, batch, references));
+        }
+        return { batch, results };
+      },
+      use({ batch, results }, i) {
+        throwIfAborted(signal, "evaluation");
+        for (const [m, result] of results.entries()) totals[m].add(result, batch);
+        onEvent?.({ type: "progress", stage: "evaluate", done: i + 1, total: dataset.batches });
+      },
+    });
   } finally {
-    const sessions = lanes.flatMap((lane) => [lane.reference, ...lane.compared]);
     await Promise.allSettled(sessions.map((session) => session.release()));
   }
   if (!language) return totals.map((total) => (total as OutputTotals).quality());
@@ -122,7 +131,6 @@ async function runCompared(
   references: readonly FeedTensor[],
 ): Promise<Feeds> {
   const extra = Object.fromEntries(referenceInputs.map((name, i) => [name, references[i]]));
-  // An input that only feeds pruned nodes (a graph may not need all of them) is left out by name.
   const feeds = {
     ...batch.feeds,
     ...extra,

@@ -15,6 +15,8 @@ import type { Loss } from "../runtime/index.ts";
 
 const referenceInput = "bitloom_reference";
 const targetsInput = "bitloom_targets";
+/** A token masked with −∞ must add p·(log p − log q) = 0, not 0·∞; e^−1e4 is 0 in float32. */
+const lowestLogProbability = -1e4;
 /** GatherElements picks the target's log-probability. */
 const neededOpset = 11;
 
@@ -37,6 +39,7 @@ export function findLogits(graph: Graph): ValueInfo | undefined {
 /**
  * Loss of next-token prediction: `KL(p ‖ q) = Σ_v p_v (log p_v − log q_v)` per token, p from the float model.
  *
+ * Log-probabilities are clamped at −10⁴, so that tokens masked with −∞ add nothing.
  * Results per token: "kl" nats, "nll" nats (with targets), "agree" 1 where both models rank the same token first.
  *
  * @throws unsupported - the graph has no logits, or imports an opset before 11.
@@ -61,7 +64,8 @@ export function languageLoss(graph: Graph): Loss {
     }
     const editor = editModel(model);
     const tap = createTap(editor);
-    const value = tap.op("LogSoftmax", [tap.toFloat(logits.name)], { axis: attribute.int(-1) });
+    const softmax = tap.op("LogSoftmax", [tap.toFloat(logits.name)], { axis: attribute.int(-1) });
+    const value = tap.op("Max", [softmax, tap.float(lowestLogProbability)]);
     return { editor, tap, value };
   };
   return {

@@ -51,7 +51,7 @@ export async function chooseFormats(run: Run, budget: Budget): Promise<Choice> {
       message: `On the gate split uniform ${gate.uniform.format} is better (${gate.uniform.loss.toPrecision(3)} against ${gate.planLoss.toPrecision(3)} ${run.searchLoss.unit}); the uniform plan is written.`,
     });
   }
-  return { ...plan, picks: gate.picks, scoreUnit: run.scorer.unit, gate };
+  return { ...plan, picks: gate.picks, scoreUnit: run.scorer.forward ? run.searchLoss.unit : run.scorer.unit, gate };
 }
 
 /** Rounds of solving for a file size: the nodes and functions that a plan adds are known only once it is made. */

@@ -62,16 +62,9 @@ export async function openData(model: Model, options: DataOptions): Promise<RunD
     ...(evaluate === undefined ? { evaluate: evaluateRows } : {}),
   };
   const splits = splitDataset(source.samples, seed, sizes, source.overlap);
-  const protocol = options.protocol === undefined ? undefined : namedProtocol(options.protocol);
+  if (evaluate === undefined) refuseProtocol(options.protocol);
   const reported =
-    evaluate === undefined
-      ? source.select(splits.evaluate)
-      : await openDataset({
-          ...common,
-          path: evaluate,
-          rows: evaluateRows,
-          ...(protocol ? { protocol } : { window, bos }),
-        });
+    evaluate === undefined ? source.select(splits.evaluate) : await openReported(model, options);
   return {
     calibrate: source.select(splits.calibrate),
     search: source.select(splits.search),
@@ -79,6 +72,36 @@ export async function openData(model: Model, options: DataOptions): Promise<RunD
     evaluate: reported,
     notices: source.notices,
   };
+}
+
+/** Opens the data that quality is reported on; synthetic without a path. */
+export async function openReported(
+  model: Model,
+  options: Omit<DataOptions, "calibration" | "rows">,
+): Promise<Dataset> {
+  const { evaluate, tokenizer, window, bos, seed } = options;
+  if (evaluate === undefined) refuseProtocol(options.protocol);
+  const protocol = options.protocol === undefined ? undefined : namedProtocol(options.protocol);
+  const rows = options.evaluateRows ?? defaultEvaluateRows;
+  return openDataset({
+    graph: model.graph,
+    modelPath: model.path,
+    tokenizer,
+    seed,
+    path: evaluate,
+    rows: evaluate === undefined ? syntheticRows(rows) : rows,
+    ...(protocol ? { protocol } : { window, bos }),
+  });
+}
+
+/** Protocols say how an evaluation text is cut; the held-out windows of calibration have been cut already. */
+function refuseProtocol(protocol: string | undefined): void {
+  if (protocol === undefined) return;
+  throw new BitloomError(
+    "bad-option",
+    `Option protocol: "${protocol}" needs a text to evaluate on, got none. Give one with --evaluate.`,
+    { option: "protocol", got: protocol },
+  );
 }
 
 /** Random inputs measure nothing better in large numbers. */

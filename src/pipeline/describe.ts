@@ -30,6 +30,8 @@ export async function describeLayers(run: Run, choice: Choice): Promise<Reported
         : Number.POSITIVE_INFINITY;
     const elapsedMs = performance.now() - start;
     journal.emit({ type: "layer", layer: layer.id, format: format.id, loss, sqnrDb, elapsedMs });
+    const total = subject.layers.length;
+    journal.emit({ type: "progress", stage: "quantize", done: reported.length + 1, total });
     const price = prices.get(layer.id);
     reported.push({
       name: layer.id,

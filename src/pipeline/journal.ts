@@ -1,7 +1,7 @@
 /**
  * Passes events on, keeps the notices and the time of each stage for the report.
  */
-import { BitloomError } from "../core/errors.ts";
+import { BitloomError, throwIfAborted } from "../core/errors.ts";
 import type { Event, Notice } from "../core/events.ts";
 
 export interface Journal {
@@ -10,13 +10,14 @@ export interface Journal {
   readonly timings: Readonly<Record<string, number>>;
   emit(event: Event): void;
   notify(notice: Notice): void;
-  /** Runs a stage: announces it, measures it. */
+  /** Runs a stage: announces it, measures it. Throws `aborted` instead when the signal has fired. */
   stage<T>(name: string, work: () => Promise<T>): Promise<T>;
 }
 
 export function createJournal(options: {
   readonly onEvent?: ((event: Event) => void) | undefined;
   readonly strict?: boolean | undefined;
+  readonly signal?: AbortSignal | undefined;
 }): Journal {
   const notices: Notice[] = [];
   const timings: Record<string, number> = {};
@@ -43,6 +44,7 @@ export function createJournal(options: {
     emit,
     notify: (notice) => emit({ type: "notice", notice }),
     async stage(name, work) {
+      throwIfAborted(options.signal, `"${name}"`);
       emit({ type: "stage", stage: name });
       const start = performance.now();
       try {

@@ -11,6 +11,7 @@ import type { Quantizer, QuantizerName } from "../quantize/index.ts";
 import type { RewriteOptions, Target, TargetName } from "../rewrite/index.ts";
 import type { ScorerName } from "../score/index.ts";
 import type { DataOptions } from "./data.ts";
+import type { CollectedStatistics } from "./statistics-file.ts";
 import { defaultFormats } from "./subject.ts";
 
 export interface MethodOptions {
@@ -48,6 +49,8 @@ export interface StageOptions
   /** "3.5bpw", "2.4MB", "25%". Not needed with a saved plan. */
   readonly budget?: string | undefined;
   readonly functionBody?: RewriteOptions["functionBody"];
+  /** Saved statistics, used instead of collecting them; stale ones are refused. */
+  readonly statistics?: CollectedStatistics | undefined;
 }
 
 export interface QuantizePipelineOptions extends StageOptions {
@@ -58,6 +61,10 @@ export interface QuantizePipelineOptions extends StageOptions {
   /** A saved plan: its formats are used as they are, nothing is scored. */
   readonly plan?: BitPlan | undefined;
   readonly externalData?: "auto" | "always" | "never" | undefined;
+  /** Most KL divergence to the float model, nats per token; above it nothing is written. */
+  readonly maxKlDivergence?: number | undefined;
+  /** Most relative rise of perplexity, 0.03 for 3 %; above it nothing is written. */
+  readonly maxPerplexityIncrease?: number | undefined;
 }
 
 export interface ResolvedMethods {

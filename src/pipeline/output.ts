@@ -19,21 +19,17 @@ export async function checkOutput(input: string, output: string, force: boolean)
   };
   const folder = await realpath(dirname(output)).catch(() => undefined);
   if (folder === undefined)
-    fail(
-      `The folder of the output "${output}" does not exist. Create it, or choose another --output.`,
-    );
+    fail(`The folder of the output "${output}" does not exist. Create it, or choose another name.`);
   const target = await realpath(output).catch(() => join(folder ?? "", basename(output)));
   if (target === (await realpath(input).catch(() => input))) {
-    fail(
-      `The output "${output}" is the input model, which is never altered. Choose another --output.`,
-    );
+    fail(`The output "${output}" is the input model, which is never altered. Choose another name.`);
   }
   const existing = await stat(target).catch(() => undefined);
   if (existing?.isDirectory())
-    fail(`The output "${output}" is a folder: expected a file name. Choose another --output.`);
+    fail(`The output "${output}" is a folder: expected a file name. Choose another name.`);
   if (existing && !force)
     fail(
-      `The output "${output}" exists already. Pass --force to replace it, or choose another --output.`,
+      `The output "${output}" exists already. Pass --force to replace it, or choose another name.`,
     );
 }
 

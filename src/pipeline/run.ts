@@ -12,10 +12,13 @@ import { type Quantizer, resolveQuantizer } from "../quantize/index.ts";
 import { rewriteModel } from "../rewrite/index.ts";
 import type { Loss, Runtime } from "../runtime/index.ts";
 import { resolveScorer } from "../score/index.ts";
+import { fingerprintModel } from "./artefact.ts";
 import { openData, type RunData } from "./data.ts";
+import { requireFeasible } from "./feasible.ts";
 import type { Journal } from "./journal.ts";
 import { type ResolvedMethods, resolveMethods, type StageOptions } from "./options.ts";
-import { collectStatistics } from "./statistics.ts";
+import { collectStatistics, type StatisticsOptions } from "./statistics.ts";
+import { checkStatistics } from "./statistics-file.ts";
 import { openSubject, type Subject } from "./subject.ts";
 import { createWeightStore, type WeightStore } from "./weights.ts";
 
@@ -56,7 +59,6 @@ export async function prepareRun(
   context: { readonly journal: Journal; readonly runtime: Runtime; readonly needsScores: boolean },
 ): Promise<Run> {
   const { journal, runtime, needsScores } = context;
-  const { signal } = options;
   const seed = options.seed ?? 0;
   const methods = resolveMethods(options);
   const scorer = resolveScorer(options.scorer ?? "measured-kl");
@@ -64,19 +66,20 @@ export async function prepareRun(
   const allocator = options.allocator ?? "knapsack";
   const target = options.target ?? "portable";
   const subject = await journal.stage("open", () => openSubject(modelPath, target));
+  const { budget, minBits, maxBits } = options;
+  if (needsScores && budget !== undefined) {
+    requireFeasible(subject, { ...methods, minBits, maxBits, budget });
+  }
   const data = await journal.stage("data", () => openData(subject.model, { ...options, seed }));
   for (const notice of data.notices) journal.notify(notice);
   const { graph } = subject.model;
   const needs = new Set([...(needsScores ? scorer.needs : []), ...quantizer.needs]);
   const stats = await journal.stage("calibrate", () =>
-    collectStatistics({
-      subject,
-      dataset: data.calibrate,
-      needs: [...needs],
-      runtime,
-      signal,
-      onEvent: journal.emit,
-    }),
+    statisticsOf(
+      { subject, dataset: data.calibrate, needs: [...needs], runtime },
+      options,
+      journal,
+    ),
   );
   return {
     options,
@@ -105,6 +108,19 @@ export async function prepareRun(
       target: nameOf(target),
     },
   };
+}
+
+/** Saved statistics, checked; else collects them. */
+async function statisticsOf(
+  wanted: Pick<StatisticsOptions, "subject" | "dataset" | "needs" | "runtime">,
+  { statistics, signal }: StageOptions,
+  journal: Journal,
+): Promise<ReadonlyMap<LayerId, LayerStats>> {
+  const { subject, dataset, needs } = wanted;
+  if (!statistics) return collectStatistics({ ...wanted, signal, onEvent: journal.emit });
+  const model = await fingerprintModel(subject.model);
+  checkStatistics(statistics, { model, data: dataset, needs });
+  return statistics.layers;
 }
 
 /** The caller's own method objects have no registered name. */

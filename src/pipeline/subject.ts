@@ -49,9 +49,18 @@ export async function openSubject(
   path: string | Model,
   target: TargetName | Target,
 ): Promise<Subject> {
+  const subject = await viewSubject(path, target);
+  if (subject.layers.length === 0) throw nothingToQuantize(subject.skipped);
+  return subject;
+}
+
+/** The same for a model that may have no layers. */
+export async function viewSubject(
+  path: string | Model,
+  target: TargetName | Target,
+): Promise<Subject> {
   const model = typeof path === "string" ? await openModel(path) : path;
   const { layers, skipped } = findLayers(model.graph);
-  if (layers.length === 0) throw nothingToQuantize(skipped);
   return {
     model,
     layers,
@@ -87,7 +96,7 @@ export function defaultFormats(): WeightFormat[] {
   return formatGrid(integerBits, [32, 64, 128]);
 }
 
-/** Formats from their ids; a bare width ("4") or block ("4-b32") stands for all that match it in the default grid. */
+/** Formats from their ids; a bare width ("4" or "int4") stands for all of that width in the default grid. */
 export function parseFormats(text: string): WeightFormat[] {
   const found = text
     .split(",")
@@ -117,8 +126,8 @@ export interface LayerFormats {
 }
 
 /**
- * The formats each layer may take: what it is pinned to, else what was asked for, as far as the target can express it. Scales that
- * float16 cannot hold fall back to float32 for that layer, with a notice.
+ * The formats each layer may take: what it is pinned to, else what was asked for, as far as the target can express it.
+ * Scales that float16 cannot hold fall back to float32 for that layer, with a notice.
  */
 export async function formatsOfLayers(
   subject: Subject,
@@ -155,7 +164,8 @@ export async function formatsOfLayers(
         message: `Scales of "${layer.id}" do not fit float16; float32 scales are used where needed.`,
       });
     }
-    if (integers.length === 0) {
+    const wantsIntegers = asked.some(({ kind }) => kind === "integer");
+    if (integers.length === 0 && wantsIntegers) {
       notify({
         code: "left-in-float",
         layer: layer.id,

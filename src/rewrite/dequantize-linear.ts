@@ -22,7 +22,7 @@ export const dequantizeLinear: Form = {
       {
         role: "codes",
         dtype,
-        shape: [layer.n, layer.k],
+        shape: perRow ? [1, layer.n, layer.k] : [layer.n, layer.k],
         fill: ({ codes }) => packed(signed(codes, format), format.bits),
       },
       storedScales(layer, format, shape),
@@ -70,15 +70,21 @@ const packed = (values: Uint8Array, bits: number) =>
   packCodes(values, 1, values.length, bits, values.length);
 
 function dequantized(context: FormContext): string {
-  const { format, names, node } = context;
+  const { format, layer, names, node, ints } = context;
   const zeroPoints = names.get("zero_points");
-  return node(
-    "DequantizeLinear",
-    [names.get("codes") ?? "", floatScales(context), ...(zeroPoints ? [zeroPoints] : [])],
-    format.blockSize === 0
-      ? { axis: attribute.int(0) }
-      : { axis: attribute.int(1), block_size: attribute.int(format.blockSize) },
-  );
+  const inputs = [
+    names.get("codes") ?? "",
+    floatScales(context),
+    ...(zeroPoints ? [zeroPoints] : []),
+  ];
+  const axis = attribute.int(1);
+  if (format.blockSize > 0) {
+    return node("DequantizeLinear", inputs, {
+      axis,
+      block_size: attribute.int(format.blockSize),
+    });
+  }
+  return node("Reshape", [node("DequantizeLinear", inputs, { axis }), ints([layer.n, layer.k])]);
 }
 
 /** Why this form cannot hold the format at this opset, or undefined when it can. */

@@ -2,6 +2,7 @@
  * Puts one quantized layer into a graph: stores its tensors once, then replaces every node that used the weight.
  * Whatever the use was (rank, bias, transposition, element type), the form only ever sees Y = X Wᵀ in float32.
  */
+import { invariant } from "../core/errors.ts";
 import type { WeightFormat } from "../core/format.ts";
 import type { Layer, LayerUse } from "../core/layer.ts";
 import type { QuantizedTensor } from "../core/quantized.ts";
@@ -34,7 +35,7 @@ export function emitLayer(editor: ModelEditor, options: EmitOptions): void {
   const names = storeTensors(editor, options);
   for (const use of layer.uses) {
     const original = editor.model.graph.producer(use.output);
-    if (!original) continue;
+    invariant(original?.name === use.node, `"${use.node}" does not make "${use.output}"`);
     const context = createContext(editor, options, use, names);
     editor.removeNode(use.node);
     if (use.opType === "Gather") emitGather(context, options.form, use);
@@ -99,56 +100,41 @@ function emitGather(context: FormContext, form: Form, use: LayerUse): void {
 
 /** Y = cast(alpha · X Wᵀ + beta · C): the parts of Gemm and of 16-bit graphs that the form does not know. */
 function emitProduct(context: FormContext, form: Form, use: LayerUse, original: Node): void {
-  const steps: ((value: string, output: string | undefined) => string)[] = [];
-  let activation = use.activation;
-  if (intOf(original, "transA") !== 0) activation = context.node("Transpose", [activation]);
-  if (use.dtype !== "float32") {
-    activation = context.node("Cast", [activation], { to: attribute.int(dtypes.float32.code) });
-  }
-  steps.push((_, output) => form.multiply(context, activation, output));
-  const alpha = floatOf(original, "alpha");
-  if (alpha !== 1) {
-    steps.push((value, output) =>
-      context.node("Mul", [value, scalar(context, alpha)], {}, { output }),
-    );
-  }
-  if (use.dtype !== "float32") {
-    steps.push((value, output) =>
-      context.node("Cast", [value], { to: attribute.int(dtypes[use.dtype].code) }, { output }),
-    );
-  }
-  const bias = use.opType === "Gemm" ? original.inputs[2] : undefined;
+  const { node } = context;
+  const isGemm = use.opType === "Gemm";
+  const widened = (value: string) =>
+    use.dtype === "float32" ? value : node("Cast", [value], { to: attribute.int(1) });
+  const scaled = (value: string, factor: number, output?: string) =>
+    factor === 1 ? value : node("Mul", [value, scalar(context, factor)], {}, { output });
+
+  const turned = isGemm && attributeOf(original, "transA", 0) !== 0;
+  const activation = widened(turned ? node("Transpose", [use.activation]) : use.activation);
+  const bias = isGemm ? original.inputs[2] : undefined;
+  const alpha = isGemm ? attributeOf(original, "alpha", 1) : 1;
+  const beta = isGemm ? attributeOf(original, "beta", 1) : 1;
+
+  const steps: ((value: string, output?: string) => string)[] = [
+    (_, output) => form.multiply(context, activation, output),
+  ];
+  if (alpha !== 1) steps.push((value, output) => scaled(value, alpha, output));
   if (bias) {
-    steps.push((value, output) => {
-      const beta = floatOf(original, "beta");
-      const scaled =
-        beta === 1 ? bias : context.node("Mul", [bias, scalarLike(context, use, beta)]);
-      return context.node("Add", [value, scaled], {}, { output });
-    });
+    const term = scaled(widened(bias), beta);
+    steps.push((value, output) => node("Add", [value, term], {}, { output }));
   }
-  steps.reduce(
-    (value, step, i) => step(value, i === steps.length - 1 ? use.output : undefined),
-    "",
-  );
+  if (use.dtype !== "float32") {
+    const to = attribute.int(dtypes[use.dtype].code);
+    steps.push((value, output) => node("Cast", [value], { to }, { output }));
+  }
+  const last = steps.length - 1;
+  steps.reduce((value, step, i) => step(value, i === last ? use.output : undefined), "");
 }
 
-function intOf(node: Node, name: string): number {
-  const attribute = node.attributes.get(name);
-  return attribute?.type === "int" ? attribute.value : 0;
-}
-
-function floatOf(node: Node, name: string): number {
-  const attribute = node.attributes.get(name);
-  return attribute?.type === "float" ? attribute.value : 1;
+function attributeOf(node: Node, name: string, fallback: number): number {
+  const found = node.attributes.get(name);
+  return found?.type === "int" || found?.type === "float" ? found.value : fallback;
 }
 
 function scalar({ node }: FormContext, value: number): string {
-  const constant = memoryTensor("value", "float32", [], bytesOf(Float32Array.of(value)));
+  const constant = memoryTensor("value", "float32", [], Float32Array.of(value));
   return node("Constant", [], { value: attribute.tensor(constant) });
-}
-
-function scalarLike(context: FormContext, use: LayerUse, value: number): string {
-  const constant = scalar(context, value);
-  if (use.dtype === "float32") return constant;
-  return context.node("Cast", [constant], { to: attribute.int(dtypes[use.dtype].code) });
 }

@@ -1,6 +1,7 @@
 /**
  * Expresses quantized layers in the graph. The result keeps the model's inputs, outputs, names and dynamic axes.
  */
+import { BitloomError } from "../core/errors.ts";
 import type { WeightFormat } from "../core/format.ts";
 import type { Layer } from "../core/layer.ts";
 import type { QuantizedTensor } from "../core/quantized.ts";
@@ -9,9 +10,10 @@ import { editModel, type Model } from "../onnx/index.ts";
 import { emitLayer, storedBytes } from "./emit.ts";
 import type { Form } from "./form.ts";
 import { ort } from "./ort.ts";
+import { matMulPacked } from "./packed.ts";
 import { portable } from "./portable.ts";
 import { qdq } from "./qdq.ts";
-import type { Target } from "./target.ts";
+import { multiplies, type Target } from "./target.ts";
 
 export type { Form } from "./form.ts";
 export type { Target } from "./target.ts";
@@ -19,8 +21,16 @@ export type { Target } from "./target.ts";
 export const targets = { portable, ort, qdq } satisfies Record<string, Target>;
 export type TargetName = keyof typeof targets;
 
-export const resolveTarget = (target: TargetName | Target): Target =>
-  typeof target === "string" ? targets[target] : target;
+/** The target behind a name, or the caller's own. Throws `bad-option` for an unknown name. */
+export function resolveTarget(target: TargetName | Target): Target {
+  if (typeof target !== "string") return target;
+  if (Object.hasOwn(targets, target)) return targets[target];
+  throw new BitloomError(
+    "bad-option",
+    `Unknown target "${String(target)}": expected one of ${Object.keys(targets).join(", ")}.`,
+    { option: "target", got: String(target) },
+  );
+}
 
 /** Main graph's ai.onnx opset. */
 export const mainOpset = (model: Model): number => model.opsets.get("") ?? 1;
@@ -101,7 +111,7 @@ function chooseBody(
 ): "folded" | "packed" {
   if (choice !== "auto") return choice;
   const bytes = emitted
-    .filter(({ form }) => form.name === "MatMulPacked")
+    .filter(({ form, layer }) => form === matMulPacked && multiplies(layer))
     .reduce((sum, { layer }) => sum + layer.n * layer.k * 4, 0);
   return bytes < foldedLimitBytes ? "folded" : "packed";
 }

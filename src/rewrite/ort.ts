@@ -5,6 +5,7 @@
 import { float16 } from "./float16.ts";
 import { matMulNBits } from "./matmul-nbits.ts";
 import { nBitsPair } from "./nbits-pair.ts";
+import { whyNotPacked } from "./packed.ts";
 import { gathers, type Target } from "./target.ts";
 
 export const ort: Target = {
@@ -15,9 +16,11 @@ export const ort: Target = {
   form(layer, format, opset) {
     if (format.kind === "float") return format.bits === 16 ? float16 : "float32 needs no form";
     if (format.blockSize === 0) return "MatMulNBits has no whole-row blocks";
-    if (gathers(layer) && opset < 13)
-      return `an integer embedding needs opset 13; the model imports ${opset}`;
-    if (format.bits === 6) return nBitsPair;
+    if (gathers(layer)) {
+      const reason = whyNotPacked("gather", layer, format, opset);
+      if (reason) return reason;
+    }
+    if (format.bits === 6) return nBitsPair("stored");
     if ([2, 4, 8].includes(format.bits)) return matMulNBits;
     return `ONNX Runtime has no ${format.bits}-bit kernel`;
   },

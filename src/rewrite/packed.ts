@@ -2,16 +2,21 @@
  * bitloom::MatMulPacked<bits> and bitloom::GatherPacked<bits>: model-local functions whose bodies unpack the
  * bitstreams with standard operators, so any runtime computes the right answer; our own runtime recognises the node
  * and never runs the body. Attributes are named as MatMulNBits names them.
- *
- * The name carries the width, and "Symmetric" when there are no zero points, because a function body cannot branch on
- * an attribute. Bodies use operators that exist since opset 11 (13 for GatherPacked, which needs Constant with a
- * referenced attribute).
  */
-import { effectiveBlockSize } from "../core/format.ts";
-import { attribute } from "../onnx/index.ts";
+
+import { invariant } from "../core/errors.ts";
+import { effectiveBlockSize, type WeightFormat } from "../core/format.ts";
+import type { Layer } from "../core/layer.ts";
+import { attribute, type FunctionSpec } from "../onnx/index.ts";
 import type { Form, FormContext } from "./form.ts";
-import { bitloomDomain, gatherPackedFunction, matMulPackedFunction } from "./packed-functions.ts";
-import { storedCodes, storedScales, storedZeroPoints } from "./stored.ts";
+import {
+  bitloomDomain,
+  gatherPackedFunction,
+  matMulPackedFunction,
+  type PackedVariant,
+  packedOpset,
+} from "./packed-functions.ts";
+import { columnsStored, storedCodes, storedScales, storedZeroPoints } from "./stored.ts";
 
 export const matMulPacked: Form = {
   name: "MatMulPacked",
@@ -21,80 +26,93 @@ export const matMulPacked: Form = {
     ...storedZeroPoints(layer, format),
   ],
   multiply(context, activation, output) {
-    const { editor, layer, format, names, opset, functionBody, node } = context;
-    const fn = matMulPackedFunction(format, opset, functionBody);
-    editor.addOpset(bitloomDomain, 1);
-    editor.addFunction(fn);
-    return node(
-      fn.name,
-      [activation, ...operands(names)],
-      {
-        K: attribute.int(layer.k),
-        N: attribute.int(layer.n),
-        bits: attribute.int(format.bits),
-        block_size: attribute.int(effectiveBlockSize(format, layer.k)),
-      },
-      { domain: bitloomDomain, output },
-    );
+    const { opset, functionBody, format } = context;
+    const fn = matMulPackedFunction(variantOf(context, format.bits), opset, functionBody);
+    return call(context, fn, [activation, ...operands(context)], format.bits, output);
   },
   gather: gatherPacked,
 };
 
-const operands = (names: ReadonlyMap<string, string>) =>
-  ["codes", "scales", "zero_points"].flatMap((role) => names.get(role) ?? []);
-
 /** Rows of a packed table; only the gathered rows are unpacked. */
 export function gatherPacked(context: FormContext, indices: string, output?: string): string {
-  return addGather(
-    context,
-    indices,
-    context.format.bits,
-    operands(context.names),
-    undefined,
-    output,
-  );
+  const { format, opset } = context;
+  const fn = gatherPackedFunction(variantOf(context, format.bits), opset);
+  return call(context, fn, [indices, ...operands(context)], format.bits, output);
 }
 
-/** One half of a table stored as two bit fields; without stored zero points `zero` stands for all of them. */
-export function gatherPackedPart(
+/** One bit field of a table that is stored as several. */
+export interface TableField {
+  readonly bits: number;
+  /** Role of the stored codes. */
+  readonly codes: string;
+  /** Role of the stored zero points of an asymmetric format. */
+  readonly zeroPoints: string;
+  /** The zero point of a symmetric format. */
+  readonly symmetricZero: number;
+}
+
+/** Rows of scale · (field − its zero point). */
+export function gatherPackedField(
   context: FormContext,
   indices: string,
-  bits: number,
-  codesRole: string,
-  zeroPointsRole: string,
-  zero: number,
+  field: TableField,
 ): string {
-  const { names } = context;
-  const zeroPoints = names.get(zeroPointsRole);
-  const inputs = [
-    names.get(codesRole) ?? "",
-    names.get("scales") ?? "",
-    ...(zeroPoints ? [zeroPoints] : []),
-  ];
-  return addGather(context, indices, bits, inputs, zero);
+  const { opset, format } = context;
+  const { bits, symmetricZero } = field;
+  const variant = {
+    ...variantOf(context, bits),
+    ...(format.symmetric && { zeroPoint: symmetricZero }),
+  };
+  const inputs = [indices, ...operands(context, field.codes, field.zeroPoints)];
+  return call(context, gatherPackedFunction(variant, opset), inputs, bits);
 }
 
-function addGather(
+/** Why the functions cannot hold a layer at this opset, or undefined when they can. */
+export function whyNotPacked(
+  kind: "multiply" | "gather",
+  layer: Layer,
+  format: WeightFormat,
+  opset: number,
+): string | undefined {
+  const needed = packedOpset(kind, isRagged(layer, format));
+  const name = kind === "gather" ? "GatherPacked" : "MatMulPacked";
+  return opset < needed ? `${name} needs opset ${needed}; the model imports ${opset}` : undefined;
+}
+
+const isRagged = (layer: Layer, format: WeightFormat) => columnsStored(layer, format) !== layer.k;
+
+function variantOf({ layer, format }: FormContext, bits: number): PackedVariant {
+  const zeroPoint = format.symmetric ? 2 ** (bits - 1) : "stored";
+  return { bits, zeroPoint, ragged: isRagged(layer, format) };
+}
+
+function operands(
+  { names, format }: FormContext,
+  codes = "codes",
+  zeroPoints = "zero_points",
+): string[] {
+  return [codes, "scales", ...(format.symmetric ? [] : [zeroPoints])].map((role) => {
+    const name = names.get(role);
+    invariant(name !== undefined, `no tensor is stored as "${role}"`);
+    return name;
+  });
+}
+
+function call(
   context: FormContext,
-  indices: string,
-  bits: number,
+  fn: FunctionSpec,
   inputs: readonly string[],
-  zero = 2 ** (bits - 1),
+  bits: number,
   output?: string,
 ): string {
-  const { editor, layer, format, opset, node } = context;
-  const fn = gatherPackedFunction({ bits, symmetric: inputs.length === 2, zero }, opset);
+  const { editor, layer, format, node } = context;
   editor.addOpset(bitloomDomain, 1);
   editor.addFunction(fn);
-  return node(
-    fn.name,
-    [indices, ...inputs],
-    {
-      K: attribute.int(layer.k),
-      N: attribute.int(layer.n),
-      bits: attribute.int(bits),
-      block_size: attribute.int(effectiveBlockSize(format, layer.k)),
-    },
-    { domain: bitloomDomain, output },
-  );
+  const attributes = {
+    K: attribute.int(layer.k),
+    N: attribute.int(layer.n),
+    bits: attribute.int(bits),
+    block_size: attribute.int(effectiveBlockSize(format, layer.k)),
+  };
+  return node(fn.name, inputs, attributes, { domain: bitloomDomain, output });
 }

@@ -5,7 +5,7 @@
 import { float16 } from "./float16.ts";
 import { matMulNBits } from "./matmul-nbits.ts";
 import { nBitsPair } from "./nbits-pair.ts";
-import { matMulPacked } from "./packed.ts";
+import { matMulPacked, whyNotPacked } from "./packed.ts";
 import { gathers, multiplies, type Target } from "./target.ts";
 
 export const portable: Target = {
@@ -17,18 +17,18 @@ export const portable: Target = {
   accuracyLevel: undefined,
   form(layer, format, opset) {
     if (format.kind === "float") return format.bits === 16 ? float16 : "float32 needs no form";
-    // GatherPacked is the safe fallback of every integer embedding, so its needs decide.
-    if (gathers(layer) && opset < 13)
-      return `an integer embedding needs opset 13; the model imports ${opset}`;
-    if (format.blockSize === 0 || ![2, 4, 6, 8].includes(format.bits) || !multiplies(layer)) {
-      if (multiplies(layer) && opset < 12) {
-        return `MatMulPacked needs opset 12; the model imports ${opset}`;
-      }
-      return gathers(layer) && !multiplies(layer) && stockGather(format.bits, format.blockSize)
-        ? matMulNBits
-        : matMulPacked;
+    if (gathers(layer)) {
+      // The fallback of every integer embedding, so its needs decide.
+      const reason = whyNotPacked("gather", layer, format, opset);
+      if (reason) return reason;
     }
-    return format.bits === 6 ? nBitsPair : matMulNBits;
+    if (!multiplies(layer)) {
+      return stockGather(format.bits, format.blockSize) ? matMulNBits : matMulPacked;
+    }
+    if (format.blockSize === 0 || ![2, 4, 6, 8].includes(format.bits)) {
+      return whyNotPacked("multiply", layer, format, opset) ?? matMulPacked;
+    }
+    return format.bits === 6 ? nBitsPair("computed") : matMulNBits;
   },
 };
 

@@ -7,13 +7,21 @@ import { packCodes } from "../core/packing.ts";
 import { bytesOf, toFloat16Bits } from "../core/tensor.ts";
 import type { StoredTensor } from "./form.ts";
 
-/** Bytes of one block's bitstream. */
-export function blockBytes(format: WeightFormat, k: number, bits: number): number {
-  return Math.ceil((effectiveBlockSize(format, k) * bits) / 8);
+/**
+ * Codes in one block's bitstream: the block, or the whole row rounded up to a multiple of 8, so that a stream ends at
+ * a byte at every width. Blocks of 16 and more always do.
+ */
+function codesPerStream(format: WeightFormat, k: number): number {
+  return Math.ceil(effectiveBlockSize(format, k) / 8) * 8;
+}
+
+/** Codes in the streams of one row, with the padding of a ragged last block: ≥ K. */
+export function columnsStored({ k }: Layer, format: WeightFormat): number {
+  return blocksPerRow(format, k) * codesPerStream(format, k);
 }
 
 /**
- * Codes as uint8 [N, B, blockBytes], one LSB-first bitstream per block.
+ * Codes as uint8 [N, B, bytes], one LSB-first bitstream per block.
  *
  * @param bits - width that is stored; `select` takes these bits out of the code (all of it by default).
  */
@@ -23,11 +31,11 @@ export function storedCodes(
   options: { bits?: number; role?: string; select?: (code: number) => number } = {},
 ): StoredTensor {
   const { bits = format.bits, role = "codes", select } = options;
-  const segment = effectiveBlockSize(format, layer.k);
+  const segment = codesPerStream(format, layer.k);
   return {
     role,
     dtype: "uint8",
-    shape: [layer.n, blocksPerRow(format, layer.k), blockBytes(format, layer.k, bits)],
+    shape: [layer.n, blocksPerRow(format, layer.k), (segment * bits) / 8],
     fill: ({ codes, rows, cols }) =>
       packCodes(select ? codes.map(select) : codes, rows, cols, bits, segment),
   };

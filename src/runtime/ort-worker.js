@@ -40,15 +40,33 @@ async function answer(request) {
   return Object.fromEntries(
     Object.entries(results).map(([name, tensor]) => [
       name,
-      { dtype: tensor.type, shape: [...tensor.dims], data: tensor.data },
+      { dtype: tensor.type, shape: [...tensor.dims], data: bitPatterns(tensor.data) },
     ]),
   );
 }
 
-parentPort?.on("message", async ({ id, request }) => {
+/**
+ * Newer engines hand float16 values over as Float16Array; feeds are bit patterns everywhere.
+ *
+ * @param {any} data
+ */
+function bitPatterns(data) {
+  return data.constructor.name === "Float16Array"
+    ? new Uint16Array(data.buffer, data.byteOffset, data.length)
+    : data;
+}
+
+/** @param {{ id: number, request: any }} message */
+async function reply({ id, request }) {
   try {
     parentPort?.postMessage({ id, result: await answer(request) });
   } catch (error) {
     parentPort?.postMessage({ id, error: error instanceof Error ? error.message : String(error) });
   }
+}
+
+// ONNX Runtime starts a run one turn of the event loop later: a release that overtook it would free its session.
+let last = Promise.resolve();
+parentPort?.on("message", (message) => {
+  last = last.then(() => (message === "end" ? parentPort?.close() : reply(message)));
 });

@@ -16,12 +16,12 @@ import type { Runtime } from "./runtime.ts";
 const inMemoryLimitBytes = 1.5e9;
 
 /**
- * Starts the worker threads.
+ * Worker threads start when they are first needed.
  *
  * @param options.threads - number of workers; default 1.
  */
 export function createRuntime(options: { readonly threads?: number } = {}): Runtime {
-  const workers = Array.from({ length: Math.max(1, options.threads ?? 1) }, startWorker);
+  const workers = Array.from({ length: Math.max(1, options.threads ?? 1) }, createCaller);
   let turn = 0;
   let sessionCount = 0;
   return {
@@ -30,31 +30,36 @@ export function createRuntime(options: { readonly threads?: number } = {}): Runt
       const worker = workers[(sessionOptions.worker ?? turn++) % workers.length];
       const session = sessionCount++;
       const names = await sendModel(worker, session, model, sessionOptions.optimize ?? "all");
+      let released: Promise<void> | undefined;
       return {
         ...names,
         async run(feeds, fetch) {
           try {
-            return (await worker.call({
-              kind: "run",
-              session,
-              feeds,
-              fetch: fetch ?? names.outputNames,
-            })) as Feeds;
+            const wanted = fetch ?? names.outputNames;
+            return (await worker.call({ kind: "run", session, feeds, fetch: wanted })) as Feeds;
           } catch (error) {
+            if (error instanceof BitloomError) throw error;
             throw new BitloomError(
               "bad-data",
-              `ONNX Runtime could not run the model: ${(error as Error).message}`,
+              `ONNX Runtime could not run ${label(model)}: ${sentence(error)} Check names, types and shapes of its inputs.`,
               { input: Object.keys(feeds).join(", ") },
               { cause: error },
             );
           }
         },
-        release: async () => void (await worker.call({ kind: "release", session })),
+        release() {
+          released ??= worker.release(session);
+          return released;
+        },
       };
     },
     close: async () => void (await Promise.all(workers.map((worker) => worker.end()))),
   };
 }
+
+const label = (model: Model) => (model.path === undefined ? "the model" : `"${model.path}"`);
+/** ONNX Runtime ends some messages with a full stop and some without. */
+const sentence = (error: unknown) => (error as Error).message.trim().replace(/\.*$/, ".");
 
 async function sendModel(
   worker: Caller,
@@ -88,7 +93,7 @@ async function sendModel(
     if (error instanceof BitloomError) throw error;
     throw new BitloomError(
       "bad-model",
-      `ONNX Runtime could not load the model: ${(error as Error).message}`,
+      `ONNX Runtime could not load ${label(model)}: ${sentence(error)}`,
       { file: model.path ?? "(in memory)" },
       { cause: error },
     );
@@ -96,38 +101,78 @@ async function sendModel(
 }
 
 interface Caller {
+  /** Rejects with a plain Error when the request fails, with a BitloomError when no worker answers any more. */
   call(request: unknown): Promise<unknown>;
+  /** A worker that has ended holds no sessions: nothing to do then. */
+  release(session: number): Promise<void>;
   end(): Promise<void>;
 }
 
-function startWorker(): Caller {
-  const worker = new Worker(new URL("./ort-worker.js", import.meta.url));
-  worker.unref();
+/**
+ * A worker thread, started by its first request. It is never terminated from outside: a thread that is stopped inside
+ * ONNX Runtime's native code aborts the whole process. It ends by itself after the requests before.
+ */
+function createCaller(): Caller {
   const waiting = new Map<number, { resolve(value: unknown): void; reject(error: Error): void }>();
+  let running: { readonly worker: Worker; readonly exited: Promise<void> } | undefined;
+  let gone: BitloomError | undefined;
   let count = 0;
-  const failAll = (error: Error) => {
-    for (const { reject } of waiting.values()) reject(error);
+  const leave = (error: BitloomError) => {
+    gone ??= error;
+    for (const { reject } of waiting.values()) reject(gone);
     waiting.clear();
-    worker.unref();
   };
-  worker.on("message", ({ id, result, error }: { id: number; result: unknown; error?: string }) => {
-    const entry = waiting.get(id);
-    waiting.delete(id);
-    if (waiting.size === 0) worker.unref();
-    if (error === undefined) entry?.resolve(result);
-    else entry?.reject(new Error(error));
-  });
-  worker.on("error", failAll);
-  worker.on("exit", () => failAll(new Error("the runtime's worker thread ended")));
-  return {
+  const start = () => {
+    const worker = new Worker(new URL("./ort-worker.js", import.meta.url));
+    worker.on("message", (answer: { id: number; result: unknown; error?: string }) => {
+      const entry = waiting.get(answer.id);
+      waiting.delete(answer.id);
+      if (waiting.size === 0) worker.unref();
+      if (answer.error === undefined) entry?.resolve(answer.result);
+      else entry?.reject(new Error(answer.error));
+    });
+    worker.on("error", (error) => leave(noAnswer(`its worker thread failed: ${error.message}`)));
+    const exited = new Promise<void>((resolve) => {
+      worker.on("exit", () => {
+        leave(noAnswer("its worker thread has ended"));
+        resolve();
+      });
+    });
+    return { worker, exited };
+  };
+  const caller: Caller = {
     call(request) {
       return new Promise((resolve, reject) => {
+        if (gone) return reject(gone);
+        running ??= start();
         const id = count++;
+        running.worker.postMessage({ id, request });
         waiting.set(id, { resolve, reject });
-        worker.ref();
-        worker.postMessage({ id, request });
+        running.worker.ref();
       });
     },
-    end: async () => void (await worker.terminate()),
+    async release(session) {
+      if (!gone) await caller.call({ kind: "release", session });
+    },
+    async end() {
+      const closed = noAnswer("the runtime was closed");
+      if (!running) return leave(closed);
+      const ending = !gone;
+      gone ??= closed;
+      if (ending) {
+        running.worker.ref();
+        running.worker.postMessage("end");
+      }
+      await running.exited;
+    },
   };
+  return caller;
+}
+
+function noAnswer(why: string): BitloomError<"kernel"> {
+  return new BitloomError(
+    "kernel",
+    `ONNX Runtime does not answer: ${why}. Use it before close() only; check that onnxruntime-node is installed for this platform and that memory suffices.`,
+    { kernel: "onnxruntime-node" },
+  );
 }

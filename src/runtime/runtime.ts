@@ -22,6 +22,6 @@ export interface SessionOptions {
 export interface Runtime {
   readonly workers: number;
   open(model: Model, options?: SessionOptions): Promise<Session>;
-  /** Ends the workers; sessions that are still open are gone, runs under way fail. */
+  /** Ends the workers after the runs under way; sessions that are still open are gone. */
   close(): Promise<void>;
 }

@@ -34,7 +34,9 @@ export function scoreByBlock<S extends StatName>(
   );
   const lookUp = (values: ReadonlyMap<string, number>, layer: Layer) => {
     const block = blockOf.get(layer.id);
-    return (block === undefined ? undefined : values.get(block)) ?? Math.max(...values.values());
+    const own = block === undefined ? undefined : values.get(block);
+    // Pins may leave no block to compare with: then all layers weigh the same.
+    return own ?? (values.size === 0 ? 1 : Math.max(...values.values()));
   };
   return scoreEach(
     input,

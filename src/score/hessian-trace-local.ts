@@ -3,10 +3,12 @@ import { defineScorer } from "../core/score.ts";
 import { scoreEach, squaredDistance } from "./losses.ts";
 
 /**
- * `loss = (tr(∇²L) / n) · ‖ΔW‖²` with L = E‖(Ŵ − W) x‖², whose Hessian is I_N ⊗ H: `tr / n = tr(H) / K`, n = N·K.
- * A gathered table adds `2 Σ_n p_n ‖ΔW_n‖² ≈ (2 / N) ‖ΔW‖²`.
+ * `loss = ½ · (tr(∇²L) / n) · ‖ΔW‖²` with L = E‖(Ŵ − W) x‖² and n = N·K. The Hessian of L is I_N ⊗ H, so that
+ * `tr(∇²L) / n = tr(H) / K = (2 / K) Σ_k E[x_k²]`; of a gathered table L = Σ_n p_n ‖ΔW_n‖² it is `2 / N` on average.
+ * Both are added for a weight that is multiplied and gathered from.
  *
- * Cost: O(N·K) per format. Source: HAWQ-V2 (Dong et al. 2020), equation 5; the local Hessian is ours, labelled so.
+ * Cost: O(N·K) per format. Source: HAWQ-V2 (Dong et al. 2020), equation 5, the average trace times ‖ΔW‖². Ours: the
+ * layer-local Hessian, and the ½ of the second-order term, which makes the loss an estimate of L itself.
  */
 export const hessianTraceLocal = defineScorer({
   summary: "mean Hessian trace of the layer's own output error times ‖ΔW‖²",

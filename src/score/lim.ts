@@ -1,13 +1,12 @@
 /** Layer input modification (LIM): how much a transformer block turns its input. */
 import { defineScorer } from "../core/score.ts";
 import { requireBlocks, scoreByBlock } from "./block-importance.ts";
-import { statsOf } from "./losses.ts";
 
 /**
  * `LIM = −cos(vec(h_in), vec(h_out))` per block, in [−1, 1]; higher = the block changes its input more.
  *
- * As a loss: importance = (1 + LIM) + 0.01, positive and monotone in LIM (the cosine's distance from 1; the small
- * term keeps a block that changes nothing from costing nothing).
+ * As a loss: importance = 1.01 + LIM, positive and monotone in LIM (1 + LIM is the cosine's distance from 1; 0.01
+ * keeps a block that changes nothing from costing nothing).
  *
  * Cost: one float forward pass. Source: Dumitru et al. 2024 (2406.17415), section 3. Ours: one cosine over all
  * calibration tokens; block taps from the residual stream; the loss form.
@@ -21,10 +20,9 @@ export const lim = defineScorer({
   async score(input) {
     requireBlocks(input, "lim");
     const scores = new Map<string, number>();
-    for (const { layer } of input.candidates) {
-      const block = input.blocks.find(({ layers }) => layers.includes(layer.id));
-      const cosine = statsOf(input, layer).blockCosine;
-      if (block && cosine !== undefined) scores.set(block.name, -cosine);
+    for (const { name, layers } of input.blocks) {
+      const cosine = input.stats.get(layers[0])?.blockCosine;
+      if (cosine !== undefined) scores.set(name, -cosine);
     }
     const importance = new Map([...scores].map(([name, value]) => [name, 1.01 + value]));
     return scoreByBlock(input, importance, scores);

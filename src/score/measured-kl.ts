@@ -1,14 +1,20 @@
 /** The loss itself: the model with only this layer quantized, run on the search data. */
-import type { LayerLosses, ScoreCandidate } from "../core/score.ts";
-import { defineScorer } from "../core/score.ts";
+import {
+  defineScorer,
+  type LayerLosses,
+  type LossProbe,
+  type ScoreCandidate,
+  type ScoreInput,
+} from "../core/score.ts";
 import { monotone, outputError, scoreEach } from "./losses.ts";
 
 /**
  * `loss(l, b) = KL(p_float ‖ p with only layer l in format b)`, nats per token (for graphs that are no language model:
  * the relative squared error of the outputs).
  *
- * Measured once per layer and width, in the middle format of that width; the other formats of the width are
- * extrapolated by the ratio of their output errors. Made monotone in the width.
+ * Measured once per layer and width, in the middle format of that width (of those with an output error above 0); the
+ * other formats of the width are extrapolated by the ratio of their output errors. Formats without output error get 0.
+ * Made monotone in the width within one block size and symmetry.
  *
  * Cost: widths × layers suffix passes over the search split, plus `output-error` for every format.
  * Source: one-at-a-time KL (NVIDIA ModelOpt, exllamav2); in the onnxsim study its rank correlation with held-out KL was
@@ -21,32 +27,40 @@ export const measuredKl = defineScorer({
   forward: true,
   unit: "nats per token",
   async score(input) {
-    const chosen = input.candidates.map((candidate) => representatives(candidate));
-    const total = chosen.reduce((sum, indices) => sum + indices.length, 0);
-    let done = 0;
+    const chosen = input.candidates.map((candidate) => representatives(candidate, () => true));
     const probe = await input.probe();
-    const measuring = probe.measure(
-      input.candidates.map(({ layer, formats }, i) => ({
-        layer,
-        candidates: chosen[i].map((index) => () => input.quantized(layer, formats[index])),
-      })),
-      ({ id }) =>
-        input.onEvent?.({ type: "progress", stage: "measure", done: ++done, total, label: id }),
-    );
+    const stop = new AbortController();
+    const signal = input.signal ? AbortSignal.any([input.signal, stop.signal]) : stop.signal;
+    const measuring = measureFormats(input, probe, chosen);
     // The forward passes run on worker threads; this thread quantizes the other formats meanwhile.
-    const [measured, errors] = await Promise.all([
-      measuring,
-      scoreEach({ ...input, onEvent: undefined }, "quantized", ({ weight, quantized, stats }) =>
-        outputError(weight, quantized, stats),
-      ),
-    ]);
+    const scoring = scoreEach(
+      { ...input, signal, onEvent: undefined },
+      "quantized",
+      ({ weight, quantized, stats }) => outputError(weight, quantized, stats),
+    );
+    const [measured, errors] = await Promise.all([measuring, scoring]).catch((error: unknown) => {
+      stop.abort();
+      throw error;
+    });
+    const errorsOf = ({ layer }: ScoreCandidate) => errors.get(layer.id)?.losses ?? [];
+    // A format that happens to be exact tells nothing about the inexact ones of its width.
+    const instead = input.candidates.map((candidate, i) => {
+      const error = errorsOf(candidate);
+      const exact = chosen[i].filter((index) => error[index] === 0);
+      const bits = new Set(exact.map((index) => candidate.formats[index].bits));
+      return representatives(candidate, (f) => error[f] > 0 && bits.has(candidate.formats[f].bits));
+    });
+    const again = await measureFormats(input, probe, instead);
     return new Map<string, LayerLosses>(
       input.candidates.map((candidate, i) => {
-        const error = errors.get(candidate.layer.id)?.losses ?? [];
+        const error = errorsOf(candidate);
+        const known = new Map([...measured[i], ...again[i]]);
         const losses = candidate.formats.map((format, f) => {
-          const at = chosen[i].findIndex((index) => candidate.formats[index].bits === format.bits);
-          const base = error[chosen[i][at]];
-          return base === 0 ? 0 : (measured[i][at] * error[f]) / base;
+          if (error[f] === 0) return 0;
+          const base = [...known.keys()].find(
+            (index) => candidate.formats[index].bits === format.bits && error[index] > 0,
+          );
+          return base === undefined ? 0 : ((known.get(base) ?? 0) * error[f]) / error[base];
         });
         return [candidate.layer.id, { losses: monotone(candidate, losses) }];
       }),
@@ -54,11 +68,39 @@ export const measuredKl = defineScorer({
   },
 });
 
-/** Index of the middle format of each width. */
-function representatives({ formats }: ScoreCandidate): number[] {
+/** Measured losses of chosen formats, by index of the format, one map per candidate. */
+async function measureFormats(
+  input: ScoreInput<"hessian" | "rowFrequency">,
+  probe: LossProbe,
+  chosen: readonly (readonly number[])[],
+): Promise<Map<number, number>[]> {
+  const total = chosen.reduce((sum, indices) => sum + indices.length, 0);
+  if (total === 0) return chosen.map(() => new Map());
+  let done = 0;
+  const jobs = input.candidates.map(({ layer, formats }, i) => ({
+    layer,
+    candidates: chosen[i].map((index) => () => input.quantized(layer, formats[index])),
+  }));
+  const measured = await probe.measure(
+    jobs.filter(({ candidates }) => candidates.length > 0),
+    ({ id }) =>
+      input.onEvent?.({ type: "progress", stage: "measure", done: ++done, total, label: id }),
+  );
+  let next = 0;
+  return chosen.map((indices) => {
+    const losses = indices.length > 0 ? measured[next++] : [];
+    return new Map(indices.map((index, at) => [index, losses[at]]));
+  });
+}
+
+/** Index of the middle one of each width's formats that qualify; widths without any are left out. */
+function representatives(
+  { formats }: ScoreCandidate,
+  qualifies: (index: number) => boolean,
+): number[] {
   const widths = [...new Set(formats.map(({ bits }) => bits))];
-  return widths.map((bits) => {
-    const indices = formats.flatMap((format, i) => (format.bits === bits ? [i] : []));
-    return indices[Math.floor(indices.length / 2)];
+  return widths.flatMap((bits) => {
+    const indices = [...formats.keys()].filter((f) => formats[f].bits === bits && qualifies(f));
+    return indices.length > 0 ? [indices[Math.floor(indices.length / 2)]] : [];
   });
 }

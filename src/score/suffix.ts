@@ -18,7 +18,10 @@ export interface Suffix {
   readonly inputs: readonly string[];
 }
 
-/** Values computed from graph inputs that nodes depending on `weights` read: the cut. */
+/**
+ * Values computed from graph inputs (and those inputs themselves) that nodes depending on `weights` read: the cut.
+ * Constants are no part of it, whether initializers or computed from constants only; nor are the weights.
+ */
 export function frontierOf(graph: Graph, weights: readonly string[]): readonly string[] {
   const dependent = new Set(weights);
   const constant = new Set<string>(graph.initializers.keys());
@@ -35,8 +38,6 @@ export function frontierOf(graph: Graph, weights: readonly string[]): readonly s
       for (const output of node.outputs) constant.add(output);
     }
   }
-  // Weights held by Constant nodes are produced by a node, but they are the cut's variables.
-  for (const weight of weights) frontier.delete(weight);
   return [...frontier];
 }
 

@@ -22,7 +22,7 @@ export function outlierShare({ data }: Matrix): number {
 }
 
 /**
- * ZD of a block is the mean of its matrices' shares; fewer = more important, so the rank is by −ZD.
+ * ZD of a block is the mean of the shares of its matrices under choice; fewer = more important, so the rank is by −ZD.
  *
  * As a loss: importance = 1 − ZD.
  *

@@ -1,11 +1,11 @@
 /** max over rows of |x_k|. Cost: one reduction per distinct activation. */
-import { activationRows, products, type Statistic } from "../statistic.ts";
+import { activationKey, activationRows, products, type Statistic } from "../statistic.ts";
 
 export const absMax: Statistic<"absMax"> = {
   summary: "largest magnitude of each input feature",
   probes: (layer, { model }) =>
     products(layer).map((use) => ({
-      key: use.activation,
+      key: activationKey(model, use),
       emit: (tap) =>
         tap.reduce("ReduceMax", tap.op("Abs", [activationRows(tap, model, layer, use)]), [0]),
       merge(total, result) {

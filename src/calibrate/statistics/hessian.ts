@@ -1,12 +1,19 @@
 /** H = (2/T) XᵀX. Cost: 2·T·K² per distinct activation in the runtime, K² results per batch; float32 inside a batch,
  * float64 across batches. */
-import { activationRows, addUp, products, type Statistic, sumTotals } from "../statistic.ts";
+import {
+  activationKey,
+  activationRows,
+  addUp,
+  products,
+  type Statistic,
+  sumTotals,
+} from "../statistic.ts";
 
 export const hessian: Statistic<"hessian"> = {
   summary: "H = (2/T) XᵀX of the layer's input",
   probes: (layer, { model }) =>
     products(layer).map((use) => ({
-      key: use.activation,
+      key: activationKey(model, use),
       emit(tap) {
         const x = activationRows(tap, model, layer, use);
         return tap.op("MatMul", [tap.op("Transpose", [x]), x]);

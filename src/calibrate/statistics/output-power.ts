@@ -1,4 +1,5 @@
 /** E‖x Wᵀ‖², bias excluded: the signal in a layer's signal-to-noise ratio. Cost: one reduction per use. */
+import { attribute, type Node } from "../../onnx/index.ts";
 import { addUp, products, type Statistic } from "../statistic.ts";
 
 export const outputPower: Statistic<"outputPower"> = {
@@ -9,12 +10,17 @@ export const outputPower: Statistic<"outputPower"> = {
       emit(tap) {
         const node = model.graph.producer(use.output);
         const output =
-          node?.opType === "Gemm"
-            ? tap.op("Gemm", node.inputs.slice(0, 2), Object.fromEntries(node.attributes))
-            : use.output;
+          node?.opType === "Gemm" ? tap.op("Gemm", node.inputs, plainProduct(node)) : use.output;
         return tap.reduce("ReduceSumSquare", tap.toFloat(output));
       },
       merge: addUp,
     })),
   finish: (totals, tokens) => totals.reduce((sum, [power]) => sum + power, 0) / tokens,
 };
+
+/** alpha = 1 and beta = 0 leave x Wᵀ; C stays an input, because before opset 11 it is mandatory. */
+const plainProduct = (node: Node) => ({
+  ...Object.fromEntries(node.attributes),
+  alpha: attribute.float(1),
+  beta: attribute.float(0),
+});

@@ -24,6 +24,6 @@ export const rowFrequency: Statistic<"rowFrequency"> = {
       totals.reduce((sum, total) => sum + total[row], 0),
     );
     const all = counts.reduce((sum, count) => sum + count, 0);
-    return counts.map((count) => count / all);
+    return all === 0 ? counts : counts.map((count) => count / all);
   },
 };

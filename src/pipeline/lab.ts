@@ -1,0 +1,87 @@
+/**
+ * Experiments on one model and one set of data: score with many scorers, try many plans, compare their quality. What
+ * the quality benchmark is made of; the pipeline itself makes one choice and writes it.
+ */
+import type { LayerId } from "../core/layer.ts";
+import type { LayerAlternatives, LayerScore } from "../core/plan.ts";
+import type { Scorer } from "../core/score.ts";
+import type { StatName } from "../core/stats.ts";
+import { evaluateModels, type Quality } from "../evaluate/index.ts";
+import { createRuntime } from "../runtime/index.ts";
+import { createLossProbe, resolveScorer, type ScorerName, scorers } from "../score/index.ts";
+import { scoreAlternatives } from "./alternatives.ts";
+import { createJournal } from "./journal.ts";
+import type { StageOptions } from "./options.ts";
+import { buildModel, prepareRun } from "./run.ts";
+
+export interface Lab {
+  /** Σ N·K of the quantizable weights. */
+  readonly weights: number;
+  /** Every layer's alternatives under a scorer, with exact bytes. */
+  score(scorer: ScorerName | Scorer): Promise<readonly LayerAlternatives[]>;
+  /** Quality of plans on the evaluation data, each against the float model. */
+  evaluate(plans: readonly (readonly LayerScore[])[]): Promise<readonly Quality[]>;
+  /** Loss on the gate split with only one layer in its given format: the truth that scores predict. */
+  measureAlone(picks: readonly LayerScore[]): Promise<ReadonlyMap<LayerId, number>>;
+  /** Ends the worker threads. */
+  close(): Promise<void>;
+}
+
+/** Models held open at once by `evaluate`; each holds its weights. */
+const modelsAtOnce = 6;
+
+/**
+ * Opens model and data and collects the statistics of every registered scorer once.
+ *
+ * @param options - as for `quantize`; `budget`, `scorer` and `allocator` play no part.
+ */
+export async function openLab(modelPath: string, options: StageOptions): Promise<Lab> {
+  const runtime = createRuntime({ threads: options.threads ?? 2 });
+  try {
+    const needs = new Set<StatName>(
+      Object.values<Scorer>(scorers).flatMap((scorer) => [...scorer.needs]),
+    );
+    const collector: Scorer = { ...resolveScorer("output-error"), needs: [...needs] };
+    const journal = createJournal(options);
+    const run = await prepareRun(
+      modelPath,
+      { ...options, scorer: collector },
+      { journal, runtime, needsScores: true },
+    );
+    const { subject, data, weights } = run;
+    return {
+      weights: subject.weights,
+      score: (scorer) => scoreAlternatives({ ...run, scorer: resolveScorer(scorer) }),
+      async evaluate(plans) {
+        const qualities: Quality[] = [];
+        for (let i = 0; i < plans.length; i += modelsAtOnce) {
+          const quantized = plans.slice(i, i + modelsAtOnce).map((picks) => buildModel(run, picks));
+          const common = { float: subject.model, dataset: data.evaluate, loss: run.reportLoss };
+          qualities.push(...(await evaluateModels({ ...common, quantized, runtime })));
+        }
+        return qualities;
+      },
+      async measureAlone(picks) {
+        const probe = await createLossProbe({
+          model: subject.model,
+          blocks: subject.blocks,
+          dataset: data.gate,
+          loss: run.searchLoss,
+          runtime,
+        });
+        const formats = new Map(picks.map(({ layer, format }) => [layer, format]));
+        const jobs = subject.layers.flatMap((layer) => {
+          const format = formats.get(layer.id);
+          if (!format || format.kind === "float") return [];
+          return [{ layer, candidates: [() => weights.quantized(layer, format)] }];
+        });
+        const losses = await probe.measure(jobs);
+        return new Map(jobs.map(({ layer }, i) => [layer.id, losses[i][0]]));
+      },
+      close: () => runtime.close(),
+    };
+  } catch (error) {
+    await runtime.close();
+    throw error;
+  }
+}
