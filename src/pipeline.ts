@@ -11,7 +11,7 @@ import { saveModel } from "./onnx/index.ts";
 import { type Choice, chooseFormats, replayPlan } from "./pipeline/choice.ts";
 import { describeLayers } from "./pipeline/describe.ts";
 import { createJournal } from "./pipeline/journal.ts";
-import type { QuantizePipelineOptions } from "./pipeline/options.ts";
+import { type QuantizePipelineOptions, withPlanMethods } from "./pipeline/options.ts";
 import { checkOutput, hashFile, verifyOutput } from "./pipeline/output.ts";
 import { requireMeasurable, requireQuality } from "./pipeline/quality-bound.ts";
 import { buildModel, prepareRun, type Run } from "./pipeline/run.ts";
@@ -36,8 +36,9 @@ export interface QuantizeResult {
  */
 export async function quantize(
   modelPath: string,
-  options: QuantizePipelineOptions,
+  given: QuantizePipelineOptions,
 ): Promise<QuantizeResult> {
+  const options = withPlanMethods(given);
   const { output, plan, signal, force = false } = options;
   const budget = plan ? undefined : parseBudget(requireBudget(options.budget));
   await checkOutput(modelPath, output, force);

@@ -13,7 +13,6 @@ import { ranked } from "./ranked.ts";
 import { uniform } from "./uniform.ts";
 
 export type { AllocateInput, Allocator } from "../core/method.ts";
-export { checkFeasible } from "./check-input.ts";
 export {
   type Budget,
   type BudgetBasis,
@@ -21,6 +20,7 @@ export {
   formatBytes,
   parseBudget,
 } from "./budget.ts";
+export { checkFeasible } from "./check-input.ts";
 export {
   applyConstraints,
   type Constraints,

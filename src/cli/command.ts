@@ -86,7 +86,10 @@ export function parseArguments(definition: CommandDefinition, argv: readonly str
     if (!(error instanceof CommanderError)) throw error;
     if (error.code === "commander.helpDisplayed")
       return { kind: "help", text: helpText(definition) };
-    return { kind: "usage", message: capitalized(error.message.replace(/^error: /, "")) };
+    return {
+      kind: "usage",
+      message: capitalized(error.message.replace(/^error: /, "").replaceAll("\n", " ")),
+    };
   }
 }
 

@@ -132,13 +132,13 @@ export const allocator: Maybe<NameOf<typeof allocators>> = {
 
 export const quantizer: Maybe<NameOf<typeof quantizers>> = {
   flags: "-q, --quantizer <name>",
-  help: "turns weights into codes (default: gptq)",
+  help: "turns weights into codes (default: gptq, or as the plan says)",
   choices: names(quantizers),
 };
 
 export const target: Maybe<NameOf<typeof targets>> = {
   flags: "--target <name>",
-  help: "how codes appear in the graph (default: portable)",
+  help: "how codes appear in the graph (default: portable, or as the plan says)",
   choices: names(targets),
 };
 

@@ -73,7 +73,7 @@ export function qualityFacts(quality: QualityReport, heldOut = false): Facts {
 export function noticeLines(notices: readonly Notice[], style: Style): string {
   const groups = new Map<string, { readonly message: string; count: number }>();
   for (const { code, message, layer } of notices) {
-    const key = layer === undefined ? message : `${code} ${message.replaceAll(layer, "")}`;
+    const key = layer === undefined ? message : `${code} ${message.replaceAll(`"${layer}"`, "")}`;
     const group = groups.get(key) ?? { message, count: 0 };
     group.count++;
     groups.set(key, group);

@@ -8,7 +8,7 @@ import {
   budgetToBytes,
   picksFromPlan,
 } from "../allocate/index.ts";
-import { BitloomError, invariant } from "../core/errors.ts";
+import { BitloomError, invariant, isBitloomError } from "../core/errors.ts";
 import { parseFormat } from "../core/format.ts";
 import type { Layer } from "../core/layer.ts";
 import type { BitPlan, LayerAlternatives, LayerScore } from "../core/plan.ts";
@@ -38,6 +38,7 @@ export async function chooseFormats(run: Run, budget: Budget): Promise<Choice> {
       layers: plan.alternatives,
       picks: plan.picks,
       build: (picks) => buildModel(run, picks),
+      fits: (model) => model.fileBytes <= fileLimit(run, budget),
       dataset: run.data.gate,
       loss: run.searchLoss,
       runtime: run.runtime,
@@ -51,7 +52,42 @@ export async function chooseFormats(run: Run, budget: Budget): Promise<Choice> {
       message: `On the gate split uniform ${gate.uniform.format} is better (${gate.uniform.loss.toPrecision(3)} against ${gate.planLoss.toPrecision(3)} ${run.searchLoss.unit}); the uniform plan is written.`,
     });
   }
-  return { ...plan, picks: gate.picks, scoreUnit: run.scorer.forward ? run.searchLoss.unit : run.scorer.unit, gate };
+  return {
+    ...plan,
+    picks: gate.picks,
+    scoreUnit: run.scorer.forward ? run.searchLoss.unit : run.scorer.unit,
+    gate,
+  };
+}
+
+/** The written file's limit in bytes; infinite for budgets that speak of the weights only. */
+function fileLimit({ subject: { weights, model } }: Run, budget: Budget): number {
+  if (budget.kind === "bits-per-weight") return Number.POSITIVE_INFINITY;
+  return budgetToBytes(budget, { weights, floatFileBytes: model.fileBytes, overheadBytes: 0 });
+}
+
+async function solve(
+  run: Run,
+  scored: readonly LayerAlternatives[],
+  budget: Budget,
+): Promise<Pick<Choice, "alternatives" | "picks" | "budgetBytes">> {
+  const { minBits, maxBits } = run.options;
+  const alternatives = applyConstraints(scored, { pins: run.methods.pins, minBits, maxBits });
+  let offered: readonly LayerAlternatives[] | undefined = alternatives;
+  let failure: unknown;
+  while (offered) {
+    try {
+      return { alternatives, ...(await solveWith(run, offered, budget)) };
+    } catch (error) {
+      if (!isBitloomError(error, "infeasible-budget")) throw error;
+      failure ??= error;
+      // A tight file budget may have room for plans that add little to the graph.
+      offered = Number.isFinite(fileLimit(run, budget))
+        ? withoutCostliest(run, offered)
+        : undefined;
+    }
+  }
+  throw failure;
 }
 
 /** Rounds of solving for a file size: the nodes and functions that a plan adds are known only once it is made. */
@@ -59,32 +95,52 @@ const fileSizeRounds = 8;
 
 /**
  * For budgets that speak of the file, the space left for weights is corrected by the size the planned file really
- * has until it fits. The last round reserves more than any plan has needed so far.
+ * has until it fits. Each round reserves what the plan before has needed, which is more than the round before.
  */
-async function solve(
+async function solveWith(
   run: Run,
-  scored: readonly LayerAlternatives[],
+  layers: readonly LayerAlternatives[],
   budget: Budget,
-): Promise<Pick<Choice, "alternatives" | "picks" | "budgetBytes">> {
-  const { subject, methods, options, allocator } = run;
-  const { minBits, maxBits } = options;
-  const alternatives = applyConstraints(scored, { pins: methods.pins, minBits, maxBits });
-  const floatFileBytes = subject.model.fileBytes;
-  let overheadBytes = floatFileBytes - subject.floatWeightBytes;
+): Promise<Pick<Choice, "picks" | "budgetBytes">> {
+  const { weights, floatWeightBytes, model } = run.subject;
+  const floatFileBytes = model.fileBytes;
+  let overheadBytes = floatFileBytes - floatWeightBytes;
   for (let round = 1; ; round++) {
-    const budgetBytes = budgetToBytes(budget, {
-      weights: subject.weights,
-      floatFileBytes,
-      overheadBytes,
-    });
-    const picks = await allocateBits({ layers: alternatives, budgetBytes, allocator });
-    if (budget.kind === "bits-per-weight") return { alternatives, picks, budgetBytes };
-    const weightsInPlan = picks.reduce((sum, { bytes }) => sum + bytes, 0);
-    const needed = buildModel(run, picks).fileBytes - weightsInPlan;
-    if (needed <= overheadBytes) return { alternatives, picks, budgetBytes };
+    const budgetBytes = budgetToBytes(budget, { weights, floatFileBytes, overheadBytes });
+    const picks = await allocateBits({ layers, budgetBytes, allocator: run.allocator });
+    if (budget.kind === "bits-per-weight") return { picks, budgetBytes };
+    const needed = graphBytes(run, picks);
+    if (needed <= overheadBytes) return { picks, budgetBytes };
     invariant(round < fileSizeRounds, "the planned file's overhead settles");
     overheadBytes = needed;
   }
+}
+
+/** Bytes of the file that are not quantizable weights: nodes, functions, other tensors. */
+const graphBytes = (run: Run, picks: readonly LayerScore[]) =>
+  buildModel(run, picks).fileBytes - picks.reduce((sum, { bytes }) => sum + bytes, 0);
+
+/** The alternatives without the width that adds most to the graph; undefined when all widths add the same. */
+function withoutCostliest(
+  run: Run,
+  layers: readonly LayerAlternatives[],
+): readonly LayerAlternatives[] | undefined {
+  const widths = new Set(
+    layers.flatMap(({ alternatives }) => alternatives.map(({ format }) => format.bits)),
+  );
+  const costs = [...widths].map((bits) => {
+    const picks = layers.map(({ alternatives }) => {
+      const ofWidth = alternatives.find(({ format }) => format.bits === bits);
+      return ofWidth ?? alternatives.reduce((a, b) => (b.bytes < a.bytes ? b : a));
+    });
+    return { bits, bytes: graphBytes(run, picks) };
+  });
+  const [most, ...others] = costs.sort((a, b) => b.bytes - a.bytes || b.bits - a.bits);
+  if (others.every(({ bytes }) => bytes === most.bytes)) return undefined;
+  return layers.map((layer) => {
+    const kept = layer.alternatives.filter(({ format }) => format.bits !== most.bits);
+    return kept.length > 0 ? { ...layer, alternatives: kept } : layer;
+  });
 }
 
 /**

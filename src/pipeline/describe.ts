@@ -4,6 +4,10 @@
 import { marginalPrice } from "../allocate/index.ts";
 import { throwIfAborted } from "../core/errors.ts";
 import { yieldToEventLoop } from "../core/events.ts";
+import type { WeightFormat } from "../core/format.ts";
+import type { Layer } from "../core/layer.ts";
+import { dequantize } from "../core/quantized.ts";
+import { type Matrix, roundToFloat16 } from "../core/tensor.ts";
 import { jsonDb, type ReportedLayer } from "../report/index.ts";
 import type { Choice } from "./choice.ts";
 import { layerSqnrDb } from "./noise.ts";
@@ -11,7 +15,7 @@ import type { Run } from "./run.ts";
 
 /** One entry per layer, in graph order; emits a `layer` event for each. */
 export async function describeLayers(run: Run, choice: Choice): Promise<ReportedLayer[]> {
-  const { subject, weights, stats, journal, options } = run;
+  const { subject, stats, journal, options } = run;
   const picks = new Map(choice.picks.map((pick) => [pick.layer, pick]));
   const prices = new Map(
     marginalPrice(choice.picks, choice.alternatives).map((price) => [price.layer, price]),
@@ -24,10 +28,8 @@ export async function describeLayers(run: Run, choice: Choice): Promise<Reported
     if (!pick) continue;
     const start = performance.now();
     const { format, bytes, loss } = pick;
-    const sqnrDb =
-      format.kind === "integer"
-        ? await layerSqnrDb(layer, await weights.codes(layer, format), stats.get(layer.id))
-        : Number.POSITIVE_INFINITY;
+    const written = await writtenWeight(run, layer, format);
+    const sqnrDb = await layerSqnrDb(layer, written, stats.get(layer.id));
     const elapsedMs = performance.now() - start;
     journal.emit({ type: "layer", layer: layer.id, format: format.id, loss, sqnrDb, elapsedMs });
     const total = subject.layers.length;
@@ -50,4 +52,11 @@ export async function describeLayers(run: Run, choice: Choice): Promise<Reported
     });
   }
   return reported;
+}
+
+/** The weight as a runtime will see it. */
+async function writtenWeight(run: Run, layer: Layer, format: WeightFormat): Promise<Matrix> {
+  if (format.kind === "integer") return dequantize(await run.weights.codes(layer, format));
+  const weight = await layer.readWeight();
+  return format.bits === 16 ? { ...weight, data: weight.data.map(roundToFloat16) } : weight;
 }

@@ -2,7 +2,7 @@
  * The gate: on data that neither calibration nor search has seen, the plan must not be worse than uniform bits at no
  * more bytes; otherwise the uniform plan is written.
  */
-import { uniformPlans } from "../allocate/index.ts";
+import { type UniformPlan, uniformPlans } from "../allocate/index.ts";
 import type { Dataset } from "../core/dataset.ts";
 import type { RunOptions } from "../core/events.ts";
 import type { LayerAlternatives, LayerScore } from "../core/plan.ts";
@@ -16,6 +16,8 @@ export interface GateOptions extends RunOptions {
   readonly picks: readonly LayerScore[];
   /** The model that a list of picks makes. */
   build(picks: readonly LayerScore[]): Model;
+  /** False when the file would be over a budget that speaks of the file: its graph may be larger than the plan's. */
+  fits(model: Model): boolean;
   readonly dataset: Dataset;
   readonly loss: Loss;
   readonly runtime: Runtime;
@@ -40,15 +42,24 @@ const measuredUniformPlans = 3;
 export async function passGate(options: GateOptions): Promise<GateResult> {
   const { layers, picks, build } = options;
   const bytes = picks.reduce((sum, pick) => sum + pick.bytes, 0);
-  const uniform = uniformPlans(layers)
+  const candidates = uniformPlans(layers)
     .filter((plan) => plan.bytes <= bytes)
-    .sort((a, b) => a.loss - b.loss || a.bytes - b.bytes)
-    .slice(0, measuredUniformPlans);
-  const qualities = await evaluateModels({
-    ...options,
-    quantized: [picks, ...uniform.map((plan) => plan.picks)].map(build),
+    .sort((a, b) => a.loss - b.loss || a.bytes - b.bytes);
+  const uniform: UniformPlan[] = [];
+  const models = [build(picks)];
+  for (const plan of candidates) {
+    if (uniform.length === measuredUniformPlans) break;
+    const model = build(plan.picks);
+    if (!options.fits(model)) continue;
+    uniform.push(plan);
+    models.push(model);
+  }
+  const qualities = await evaluateModels({ ...options, quantized: models });
+  // A model that computes NaN is the worst there is.
+  const [planLoss, ...losses] = qualities.map((quality) => {
+    const loss = lossOf(quality);
+    return Number.isNaN(loss) ? Number.POSITIVE_INFINITY : loss;
   });
-  const [planLoss, ...losses] = qualities.map(lossOf);
   const best = losses.indexOf(Math.min(...losses));
   if (best < 0) return { winner: "plan", picks, planLoss, uniform: undefined };
   const plan = uniform[best];

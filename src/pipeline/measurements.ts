@@ -109,7 +109,7 @@ export async function scoreModel(
       scorer: names.scorer,
       quantizer: names.quantizer,
       target: names.target,
-      unit: run.scorer.unit,
+      unit: run.scorer.forward ? run.searchLoss.unit : run.scorer.unit,
       formats: methods.formats.map(({ id }) => id),
       weights: subject.weights,
       floatFileBytes: subject.model.fileBytes,

@@ -1,7 +1,7 @@
 /** Quantization noise of single layers, for the report. */
 import type { Layer } from "../core/layer.ts";
-import { dequantize, type QuantizedTensor } from "../core/quantized.ts";
 import type { LayerStats } from "../core/stats.ts";
+import type { Matrix } from "../core/tensor.ts";
 import { outputError } from "../score/index.ts";
 
 /**
@@ -10,7 +10,7 @@ import { outputError } from "../score/index.ts";
  */
 export async function layerSqnrDb(
   layer: Layer,
-  codes: QuantizedTensor,
+  quantized: Matrix,
   stats: LayerStats | undefined,
 ): Promise<number> {
   const weight = await layer.readWeight();
@@ -20,6 +20,6 @@ export async function layerSqnrDb(
     stats && (stats.hessian || stats.rowFrequency)
       ? stats
       : { hessian: undefined, rowFrequency: new Float64Array(layer.n).fill(1 / layer.n) };
-  const noise = outputError(weight, dequantize(codes), measured);
+  const noise = outputError(weight, quantized, measured);
   return 10 * Math.log10(outputError(weight, zero, measured) / noise);
 }

@@ -1,15 +1,15 @@
 /**
  * The options of a run and their defaults.
  */
-import type { Allocator, AllocatorName, Pin } from "../allocate/index.ts";
+import { type Allocator, type AllocatorName, allocators, type Pin } from "../allocate/index.ts";
 import type { RunOptions } from "../core/events.ts";
 import type { WeightFormat } from "../core/format.ts";
 import { defaultQuantizeOptions, type QuantizeOptions } from "../core/method.ts";
 import type { BitPlan } from "../core/plan.ts";
 import type { Scorer } from "../core/score.ts";
-import type { Quantizer, QuantizerName } from "../quantize/index.ts";
-import type { RewriteOptions, Target, TargetName } from "../rewrite/index.ts";
-import type { ScorerName } from "../score/index.ts";
+import { type Quantizer, type QuantizerName, quantizers } from "../quantize/index.ts";
+import { type RewriteOptions, type Target, type TargetName, targets } from "../rewrite/index.ts";
+import { type ScorerName, scorers } from "../score/index.ts";
 import type { DataOptions } from "./data.ts";
 import type { CollectedStatistics } from "./statistics-file.ts";
 import { defaultFormats } from "./subject.ts";
@@ -65,6 +65,22 @@ export interface QuantizePipelineOptions extends StageOptions {
   readonly maxKlDivergence?: number | undefined;
   /** Most relative rise of perplexity, 0.03 for 3 %; above it nothing is written. */
   readonly maxPerplexityIncrease?: number | undefined;
+}
+
+/** A saved plan also says which methods made it; options that are given win over it. */
+export function withPlanMethods(options: QuantizePipelineOptions): QuantizePipelineOptions {
+  const { plan } = options;
+  if (!plan) return options;
+  // Methods of the plan's author ("custom") are not known here.
+  const known = <R extends object>(registry: R, name: string) =>
+    Object.hasOwn(registry, name) ? (name as Extract<keyof R, string>) : undefined;
+  return {
+    ...options,
+    scorer: options.scorer ?? known(scorers, plan.scorer),
+    allocator: options.allocator ?? known(allocators, plan.allocator),
+    quantizer: options.quantizer ?? known(quantizers, plan.quantizer),
+    target: options.target ?? known(targets, plan.target),
+  };
 }
 
 export interface ResolvedMethods {

@@ -123,7 +123,8 @@ function createCaller(): Caller {
     waiting.clear();
   };
   const start = () => {
-    const worker = new Worker(new URL("./ort-worker.js", import.meta.url));
+    // The process's own flags (--input-type with -e, loaders) may not fit a worker, which needs none.
+    const worker = new Worker(new URL("./ort-worker.js", import.meta.url), { execArgv: [] });
     worker.on("message", (answer: { id: number; result: unknown; error?: string }) => {
       const entry = waiting.get(answer.id);
       waiting.delete(answer.id);

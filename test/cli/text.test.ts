@@ -64,7 +64,7 @@ describe("tables", () => {
     const text = table(columns, rows, plain(24));
     expect(text.split("\n")).toEqual([
       "name                   n",
-      "/model…_proj/MatMul     7".replace("     7", "    7"),
+      "/mode…_proj/MatMul     7",
       "short               1234",
     ]);
     expect(table(columns, rows, plain(1000))).toContain(rows[0][0]);
@@ -76,7 +76,7 @@ describe("tables", () => {
         for (const line of wrap(text, width)) {
           if (line.includes(" ")) expect(line.length).toBeLessThanOrEqual(Math.max(width, 1));
         }
-        expect(wrap(text, width).join(" ").replace(/ +/g, " ")).toBe(text.replace(/ +/g, " "));
+        expect(wrap(text, width).join("").replaceAll(" ", "")).toBe(text.replaceAll(" ", ""));
       }),
     );
   });

@@ -93,6 +93,11 @@ describe("wrong usage exits with 2, says what was expected and writes nothing", 
       /needs a text to evaluate on/,
     ],
     [
+      "a plan and a budget",
+      [model, ...out, "--plan", "p.json", "-b", "4bpw"],
+      /Option --budget does nothing beside --plan/,
+    ],
+    [
       "a plan that is no JSON",
       [model, ...out, "--plan", join(tinyLm, "README.md")],
       /Cannot read ".*README.md": expected JSON/,

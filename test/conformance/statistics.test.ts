@@ -124,7 +124,14 @@ async function factsOf(model: Model, layers: readonly Layer[], blocks: readonly 
   });
 }
 
-function expectClose(got: StatValues[StatName] | undefined, expected: typeof got): void {
+/** Inside optimised float16 graphs ONNX Runtime keeps some values in float32, so activations differ by a rounding. */
+const tolerance = { float32: 1e-5, float16: 4e-3 };
+
+function expectClose(
+  got: StatValues[StatName] | undefined,
+  expected: typeof got,
+  relative: number,
+): void {
   if (expected === undefined || got === undefined) {
     expect(got).toBe(expected);
     return;
@@ -133,7 +140,7 @@ function expectClose(got: StatValues[StatName] | undefined, expected: typeof got
   expect(a.length).toBe(b.length);
   const scale = Math.max(...b.map(Math.abs));
   const worst = Math.max(...a.map((value, i) => Math.abs(value - b[i])));
-  expect(worst).toBeLessThanOrEqual(1e-5 * scale);
+  expect(worst).toBeLessThanOrEqual(relative * scale);
 }
 
 const cases: readonly (readonly [opset: number, dtype: ToyFloat, tied: boolean])[] = [
@@ -154,7 +161,7 @@ describe.each(cases)("opset %i, %s, tied head %s", (opset, dtype, tied) => {
     let applied = 0;
     for (const facts of await factsOf(model, layers, blocks)) {
       const entry = stats.get(facts.layer.id) as LayerStats;
-      expectClose(entry[name], references[name](facts));
+      expectClose(entry[name], references[name](facts), tolerance[dtype]);
       applied += entry[name] === undefined ? 0 : 1;
       expect(entry.tokens).toBe(18);
       expect(Object.keys(entry).sort()).toEqual(["layer", "tokens", name].sort());

@@ -101,23 +101,25 @@ export function toyTransformer(options: ToyOptions = {}): Model {
   return builder.model();
 }
 
-/** x float32 [rows, 16] → y [rows, 8]: two layers, no residual stream. */
-export function toyPerceptron(seed = 1, exact = false): Model {
+/** x float32 [rows, 16] → y [rows, 8]: two layers, no residual stream; the second weight in a Constant node. */
+export function toyPerceptron(seed = 1): Model {
   const builder = graph().input("x", "float32", ["rows", 16]).output("y", "float32", ["rows", 8]);
-  const make = exact ? exactWeights : (k: number, n: number, s: number) => normals(k * n, s, 0.25);
-  floats(builder, "w1", [16, 32], make(16, 32, seed));
-  floats(builder, "w2", [32, 8], make(32, 8, seed + 1));
+  floats(builder, "w1", [16, 32], normals(16 * 32, seed, 0.25));
+  const second = memoryTensor("w2", "float32", [32, 8], normals(32 * 8, seed + 1, 0.25));
   return builder
+    .node("Constant", [], ["w2"], { value: attribute.tensor(second) })
     .node("MatMul", ["x", "w1"], ["a"], {}, "first")
     .node("Relu", ["a"], ["b"])
     .node("MatMul", ["b", "w2"], ["y"], {}, "second")
     .model();
 }
 
-/** The same model with the stored tensor of an initializer replaced. */
+/** The same model with a stored tensor replaced: an initializer, or the output of a Constant node. */
 export function withWeight(model: Model, name: string, tensor: FeedTensor): Model {
   const editor = editModel(model);
-  editor.removeInitializer(name);
+  const constant = model.graph.producer(name);
+  if (constant) editor.removeNode(constant.name);
+  else editor.removeInitializer(name);
   const { dtype, shape, data } = tensor;
   editor.addInitializer(memoryTensor(name, dtype, shape, data as Float32Array));
   return editor.commit();

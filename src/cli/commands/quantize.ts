@@ -1,10 +1,11 @@
 /** `quantize MODEL -o OUT --budget B`: all of it. */
-
-import type { QuantizeOptions, QuantizeReport } from "../../index.ts";
 import {
+  BitloomError,
   checkOutputs,
   loadPlan,
   loadStatistics,
+  type QuantizeOptions,
+  type QuantizeReport,
   quantize,
   savePlan,
   writeText,
@@ -87,6 +88,7 @@ export async function runQuantize(
   context: CommandContext,
   command = "quantize",
 ): Promise<QuantizeReport> {
+  refuseChoiceWithPlan(values);
   const { output, report: reportFile, force = false } = values;
   const side = [values.savePlan, reportFile].filter((path) => path !== undefined);
   const inputs = inputsOf(model, values);
@@ -98,6 +100,28 @@ export async function runQuantize(
     await writeText(reportFile, `${JSON.stringify(document, null, 2)}\n`, { inputs, force });
   }
   return document;
+}
+
+/** A saved plan has chosen already: what chooses formats would be ignored. */
+function refuseChoiceWithPlan(values: Values): void {
+  if (values.plan === undefined) return;
+  const choosing = [
+    "budget",
+    "scorer",
+    "allocator",
+    "formats",
+    "pin",
+    "minBits",
+    "maxBits",
+  ] as const;
+  const given = choosing.find((key) => values[key] !== undefined);
+  if (given === undefined) return;
+  const flag = options[given].flags.replace(/^-., | <.*$/g, "");
+  throw new BitloomError(
+    "bad-option",
+    `Option ${flag} does nothing beside --plan, which names every layer's format. Leave one of them out.`,
+    { option: flag.slice(2) },
+  );
 }
 
 async function toOptions(values: Values, context: CommandContext): Promise<QuantizeOptions> {
