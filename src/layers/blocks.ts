@@ -4,11 +4,10 @@
  */
 import type { Layer } from "../core/layer.ts";
 import type { Block } from "../core/stats.ts";
-import type { Graph, Node } from "../onnx/index.ts";
+import { type Graph, type Node, storedConstant } from "../onnx/index.ts";
 
-/** Operators that add a skip to a branch: the plain Add, and ONNX Runtime's fused forms (inputs 0 and 1). */
-const residualOperators = new Set([
-  "Add",
+/** ONNX Runtime's fused Add and norm: inputs 0 and 1 are added, output 0 is the norm, output 3 (if asked for) the sum. */
+const fusedResidualOperators = new Set([
   "SkipLayerNormalization",
   "SkipSimplifiedLayerNormalization",
 ]);
@@ -19,11 +18,13 @@ const attentionOperators = new Set([
   "PagedAttention",
   "SparseAttention",
 ]);
+/** What follows from a shape does not carry the stream. */
+const shapeOperators = new Set(["Shape", "Size"]);
 
 interface Residual {
-  readonly add: Node;
   readonly skip: string;
-  readonly branch: ReadonlySet<string>;
+  /** The value that carries the stream on. */
+  readonly sum: string;
   readonly layers: readonly Layer[];
   readonly attention: boolean;
 }
@@ -35,7 +36,8 @@ interface Residual {
  * A block's input is the skip of its first branch, its output the skip of the next block (so a normalisation after
  * the Add, as in post-norm models, belongs to the block), or its last Add at the end.
  *
- * Cost: O(residual candidates · nodes). Source: the block of LIM (Dumitru et al. 2024), defined on graphs by us.
+ * Cost: O(nodes) for each Add of two computed values, of those nodes only that lie between the older operand and the
+ * Add. Source: the block of LIM (Dumitru et al. 2024), defined on graphs by us.
  */
 export function findBlocks(graph: Graph, layers: readonly Layer[]): readonly Block[] {
   const residuals = findResiduals(graph, layers);
@@ -48,8 +50,8 @@ export function findBlocks(graph: Graph, layers: readonly Layer[]): readonly Blo
     return {
       name: `block ${i}`,
       input: members[0].skip,
-      output: residuals[end]?.skip ?? residuals[end - 1].add.outputs[0],
-      layers: members.flatMap((member) => member.layers.map((layer) => layer.id)),
+      output: residuals[end]?.skip ?? residuals[end - 1].sum,
+      layers: [...new Set(members.flatMap((member) => member.layers.map((layer) => layer.id)))],
     };
   });
 }
@@ -58,24 +60,26 @@ function findResiduals(graph: Graph, layers: readonly Layer[]): Residual[] {
   const layerOf = new Map(
     layers.flatMap((layer) => layer.uses.map((use) => [use.node, layer] as const)),
   );
+  const order = new Map(graph.nodes.map((node, index) => [node, index]));
   const found: Residual[] = [];
-  const taken = new Set<string>();
+  const adds = new Set<Node>();
   for (const add of graph.nodes) {
-    if (!residualOperators.has(add.opType)) continue;
+    const isFused = fusedResidualOperators.has(add.opType);
+    if (!isFused && add.opType !== "Add") continue;
     const [a, b] = add.inputs;
+    if (storedConstant(graph, a) || storedConstant(graph, b)) continue;
     for (const [skip, end] of [
       [a, b],
       [b, a],
     ]) {
-      const branch = nodesBetween(graph, skip, end);
-      const inside = [...branch].flatMap((name) => layerOf.get(name) ?? []);
+      const branch = nodesBetween(graph, order, skip, end);
+      const inside = [...branch].flatMap((node) => layerOf.get(node.name) ?? []);
       // A branch that holds an earlier residual is a longer skip around it, not a step of the stream.
-      if (inside.length === 0 || [...branch].some((name) => taken.has(name))) continue;
-      taken.add(add.name);
+      if (inside.length === 0 || [...branch].some((node) => adds.has(node))) continue;
+      adds.add(add);
       found.push({
-        add,
         skip,
-        branch,
+        sum: (isFused && add.outputs[3]) || add.outputs[0],
         layers: [...new Set(inside)],
         attention: hasAttention(graph, branch),
       });
@@ -85,40 +89,48 @@ function findResiduals(graph: Graph, layers: readonly Layer[]): Residual[] {
   return found;
 }
 
-/** Names of the nodes on any path from value `from` to value `to`. */
-function nodesBetween(graph: Graph, from: string, to: string): Set<string> {
+/** The nodes on any path from value `from` to value `to`, without the node that makes `from`. */
+function nodesBetween(
+  graph: Graph,
+  order: ReadonlyMap<Node, number>,
+  from: string,
+  to: string,
+): ReadonlySet<Node> {
+  const source = graph.producer(from);
+  // The norm that a fused Add also gives starts the branch in place of the sum.
+  const starts = source && fusedResidualOperators.has(source.opType) ? source.outputs : [from];
+  const oldest = source ? (order.get(source) ?? 0) : -1;
   const end = graph.producer(to);
-  if (!end || from === to || graph.initializers.has(from)) return new Set();
-  const reaches = new Map<Node, boolean>();
-  const visit = (root: Node) => {
-    const stack = [root];
-    while (stack.length > 0) {
-      const node = stack[stack.length - 1];
-      const parents = node.inputs.flatMap((input) =>
-        input === from ? [] : (graph.producer(input) ?? []),
-      );
-      const pending = parents.filter((parent) => !reaches.has(parent));
-      if (pending.length > 0) {
-        stack.push(...pending);
-        continue;
-      }
-      stack.pop();
-      reaches.set(
-        node,
-        node.inputs.includes(from) || parents.some((parent) => reaches.get(parent)),
-      );
+  const candidates = new Set<Node>();
+  const pending = end ? [end] : [];
+  for (let node = pending.pop(); node; node = pending.pop()) {
+    // Nodes are in topological order: what comes before `from` cannot depend on it.
+    if (candidates.has(node) || (order.get(node) ?? 0) <= oldest) continue;
+    if (shapeOperators.has(node.opType)) continue;
+    candidates.add(node);
+    for (const input of node.inputs) {
+      const parent = graph.producer(input);
+      if (parent) pending.push(parent);
     }
-  };
-  visit(end);
-  return new Set([...reaches].flatMap(([node, yes]) => (yes ? [node.name] : [])));
+  }
+  const between = new Set<Node>();
+  const reached = new Set(starts);
+  const inOrder = [...candidates].sort((a, b) => (order.get(a) ?? 0) - (order.get(b) ?? 0));
+  for (const node of inOrder) {
+    if (!node.inputs.some((input) => reached.has(input))) continue;
+    between.add(node);
+    for (const output of node.outputs) reached.add(output);
+  }
+  return between;
 }
 
-function hasAttention(graph: Graph, branch: ReadonlySet<string>): boolean {
-  return graph.nodes.some(
-    (node) =>
-      branch.has(node.name) &&
-      (attentionOperators.has(node.opType) ||
-        (node.opType === "MatMul" &&
-          node.inputs.every((input) => branch.has(graph.producer(input)?.name ?? "")))),
+function hasAttention(graph: Graph, branch: ReadonlySet<Node>): boolean {
+  const isInside = (value: string) => {
+    const producer = graph.producer(value);
+    return producer !== undefined && branch.has(producer);
+  };
+  return [...branch].some(
+    ({ opType, inputs }) =>
+      attentionOperators.has(opType) || (opType === "MatMul" && inputs.every(isInside)),
   );
 }

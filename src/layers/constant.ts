@@ -17,6 +17,11 @@ export interface ConstantMatrix {
   readonly path: readonly Node[];
 }
 
+/** True for a stored tensor that no caller can override. */
+export function isFixed(graph: Graph, value: string): boolean {
+  return storedConstant(graph, value) !== undefined && !graph.overridable.has(value);
+}
+
 const floats: readonly DType[] = ["float32", "float16", "bfloat16"];
 const isFloat = (dtype: DType | undefined): dtype is FloatType =>
   dtype !== undefined && floats.includes(dtype);
@@ -31,38 +36,45 @@ export function resolveConstant(
 ): ConstantMatrix | { readonly skipped: string } | undefined {
   const path: Node[] = [];
   let transposed = false;
-  let castTo: DType | undefined;
+  let castTo: FloatType | undefined;
   for (let current = value; ; ) {
     const tensor = storedConstant(graph, current);
     if (tensor) {
-      const dtype = castTo ?? tensor.dtype;
-      if (!isFloat(tensor.dtype) || !isFloat(dtype)) {
-        return { skipped: `its weight "${current}" is ${tensor.dtype}, not a float` };
+      const weight = `its weight "${current}"`;
+      if (!isFloat(tensor.dtype)) {
+        return { skipped: `${weight} is ${tensor.dtype}; expected ${floats.join(", ")}` };
       }
-      if (tensor.shape.length !== 2) {
-        return { skipped: `its weight "${current}" has ${tensor.shape.length} dimensions, not 2` };
-      }
-      if (tensor.shape.some((dim) => dim === 0))
-        return { skipped: `its weight "${current}" is empty` };
-      return { root: current, tensor, transposed, dtype, path };
+      const { length } = tensor.shape;
+      if (length !== 2) return { skipped: `${weight} has ${length} dimensions, not 2` };
+      if (tensor.shape.includes(0)) return { skipped: `${weight} is empty` };
+      return { root: current, tensor, transposed, dtype: castTo ?? tensor.dtype, path };
     }
     const node = graph.producer(current);
     if (!node) return undefined;
-    if (node.opType === "Transpose" && node.domain === "") {
-      const permutation = node.attributes.get("perm");
-      const order = permutation?.type === "ints" ? permutation.value.join() : "1,0";
-      if (order === "1,0") transposed = !transposed;
-      else if (order !== "0,1") return undefined;
-    } else if (node.opType === "Cast" && node.domain === "") {
-      const to = node.attributes.get("to");
-      // The cast nearest to the use decides the type the use sees.
-      castTo ??= to?.type === "int" ? dtypeFromCode(to.value) : undefined;
-    } else if (node.opType === "DequantizeLinear" && storedConstant(graph, node.inputs[0])) {
+    if (node.opType === "DequantizeLinear" && storedConstant(graph, node.inputs[0])) {
       return { skipped: "its weight is already quantized (DequantizeLinear)" };
+    }
+    if (node.domain !== "") return undefined;
+    if (node.opType === "Cast") {
+      const to = node.attributes.get("to");
+      const dtype = to?.type === "int" ? dtypeFromCode(to.value) : undefined;
+      // Through integers the cast rounds: the stored matrix is not what the use sees.
+      if (!isFloat(dtype)) return undefined;
+      // The cast nearest to the use decides the type the use sees.
+      castTo ??= dtype;
+    } else if (node.opType === "Transpose") {
+      // Other permutations are those of tensors that are no matrix, which the stored shape tells.
+      if (permutation(node) !== "0,1") transposed = !transposed;
     } else if (node.opType !== "Identity") {
       return undefined;
     }
     path.push(node);
     current = node.inputs[0];
   }
+}
+
+/** The order of the axes, for a matrix "1,0" when the attribute is left out. */
+function permutation(node: Node): string {
+  const order = node.attributes.get("perm");
+  return order?.type === "ints" ? order.value.join() : "1,0";
 }

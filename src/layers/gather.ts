@@ -1,6 +1,5 @@
 /** Gather of rows from a constant table (embedding): W [N, K] has one row per table entry. */
-import { storedConstant } from "../onnx/index.ts";
-import { resolveConstant } from "./constant.ts";
+import { isFixed, resolveConstant } from "./constant.ts";
 import { intAttribute, type LayerKind } from "./kind.ts";
 
 export const gather: LayerKind = {
@@ -10,8 +9,9 @@ export const gather: LayerKind = {
     const weight = resolveConstant(graph, node.inputs[0]);
     if (!weight) return { skipped: "its table is computed at run time" };
     if ("skipped" in weight) return weight;
-    if (storedConstant(graph, node.inputs[1])) return { skipped: "its indices are constant" };
-    if (intAttribute(node, "axis", 0) !== 0) return { skipped: "it gathers columns, not rows" };
+    if (isFixed(graph, node.inputs[1])) return { skipped: "its indices are constant" };
+    const axis = intAttribute(node, "axis", 0);
+    if (axis !== 0 && axis !== -2) return { skipped: "it gathers columns, not rows" };
     return {
       use: {
         node: node.name,
@@ -21,6 +21,7 @@ export const gather: LayerKind = {
         dtype: weight.dtype,
       },
       weight,
+      position: 0,
       storedTransposed: weight.transposed,
     };
   },

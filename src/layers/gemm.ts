@@ -1,5 +1,5 @@
 /** Gemm with a constant B: [K, N], or [N, K] when transB = 1. Bias, alpha, beta and transA stay with the node. */
-import { resolveConstant } from "./constant.ts";
+import { isFixed, resolveConstant } from "./constant.ts";
 import { intAttribute, type LayerKind } from "./kind.ts";
 
 export const gemm: LayerKind = {
@@ -7,8 +7,13 @@ export const gemm: LayerKind = {
   summary: "Gemm with a constant B",
   match(node, graph) {
     const weight = resolveConstant(graph, node.inputs[1]);
-    if (!weight) return { skipped: "its B operand is computed at run time" };
+    if (!weight) {
+      return resolveConstant(graph, node.inputs[0])
+        ? { skipped: "its constant operand is on the left" }
+        : { skipped: "both operands are computed at run time" };
+    }
     if ("skipped" in weight) return weight;
+    if (isFixed(graph, node.inputs[0])) return { skipped: "both operands are constant" };
     const transB = intAttribute(node, "transB", 0) !== 0;
     return {
       use: {
@@ -19,6 +24,7 @@ export const gemm: LayerKind = {
         dtype: weight.dtype,
       },
       weight,
+      position: 1,
       storedTransposed: weight.transposed === transB,
     };
   },

@@ -6,6 +6,7 @@ import { BitloomError } from "../core/errors.ts";
 import type { Layer, SkippedNode } from "../core/layer.ts";
 import { type Matrix, toBfloat16Bits, toFloat16Bits, toFloat32 } from "../core/tensor.ts";
 import type { Graph, Node } from "../onnx/index.ts";
+import { resolveConstant } from "./constant.ts";
 import { conv } from "./conv.ts";
 import { gather } from "./gather.ts";
 import { gemm } from "./gemm.ts";
@@ -22,25 +23,27 @@ export const layerKinds = {
   Conv: conv,
 } satisfies Record<string, LayerKind>;
 
-/** Operators that hold weights but have no layer kind; named so that nothing is left in float silently. */
-const unsupportedWeightOperators = new Set([
-  "ConvTranspose",
-  "Einsum",
-  "LSTM",
-  "GRU",
-  "RNN",
+/** Operators of quantized weights, of any domain. */
+const quantizedOperators = new Set([
   "MatMulNBits",
-  "GatherBlockQuantized",
-  "MatMulInteger",
-  "ConvInteger",
-  "QLinearMatMul",
-  "QLinearConv",
-  "DynamicQuantizeMatMul",
-  "FusedMatMul",
   "MatMulBnb4",
+  "MatMulInteger",
+  "MatMulIntegerToFloat",
+  "DynamicQuantizeMatMul",
+  "QLinearMatMul",
+  "QGemm",
+  "QAttention",
   "QMoE",
-  "MoE",
+  "GatherBlockQuantized",
+  "ConvInteger",
+  "QLinearConv",
 ]);
+
+/** Standard operators that hold weights but have no layer kind. */
+const unsupportedOperators = new Set(["ConvTranspose", "Einsum", "LSTM", "GRU", "RNN"]);
+
+/** Of the functions that `rewrite/` writes. */
+const bitloomDomain = "bitloom";
 
 export interface FoundLayers {
   readonly layers: readonly Layer[];
@@ -66,33 +69,48 @@ export function findLayers(graph: Graph): FoundLayers {
       node.domain === "" ? (layerKinds as Record<string, LayerKind>)[node.opType] : undefined;
     if (kind) {
       const match = kind.match(node, graph);
-      if ("skipped" in match) skip(node, match.skipped);
-      else
-        byWeight.set(match.weight.root, [
-          ...(byWeight.get(match.weight.root) ?? []),
-          { match, node },
-        ]);
-    } else if (unsupportedWeightOperators.has(node.opType)) {
-      skip(node, `operator ${node.opType} is not supported`);
-    } else if ([...node.attributes.values()].some((attribute) => attribute.type === "graph")) {
-      skip(node, "its body is not searched: only the main graph is quantized");
+      if ("skipped" in match) {
+        skip(node, match.skipped);
+        continue;
+      }
+      const { root } = match.weight;
+      const others = byWeight.get(root);
+      if (others) others.push({ match, node });
+      else byWeight.set(root, [{ match, node }]);
+    } else {
+      const reason = whyNoKind(node, graph);
+      if (reason) skip(node, reason);
     }
   }
   const layers: Layer[] = [];
   for (const [root, found] of byWeight) {
     const reason = whyNotAlone(graph, root, found);
-    if (reason) for (const { node } of found) skip(node, reason);
-    else
-      layers.push(
-        toLayer(
-          root,
-          found.map(({ match }) => match),
-        ),
-      );
+    const matches = found.map(({ match }) => match);
+    if (reason === undefined) layers.push(toLayer(root, matches));
+    else for (const { node } of found) skip(node, reason);
   }
   const order = new Map(graph.nodes.map((node, index) => [node.name, index]));
   const position = (name: string) => order.get(name) ?? 0;
   return { layers, skipped: skipped.sort((a, b) => position(a.name) - position(b.name)) };
+}
+
+/** Why a node without a layer kind is passed over; undefined for those that hold no weights. */
+function whyNoKind({ domain, opType, inputs, attributes }: Node, graph: Graph): string | undefined {
+  if (quantizedOperators.has(opType) || domain === bitloomDomain) {
+    return `its weight is already quantized (${opType})`;
+  }
+  if ([...attributes.values()].some(({ type }) => type === "graph")) {
+    return "its body is not searched: only the main graph is quantized";
+  }
+  // A custom operator or a call of a model-local function that reads a constant matrix.
+  const readsMatrix = inputs.some((input) => {
+    const constant = resolveConstant(graph, input);
+    return constant && !("skipped" in constant);
+  });
+  if (domain === "") {
+    return unsupportedOperators.has(opType) ? `operator ${opType} is not supported` : undefined;
+  }
+  return readsMatrix ? `operator ${domain}::${opType} is not supported` : undefined;
 }
 
 function whyNotAlone(
@@ -105,12 +123,14 @@ function whyNotAlone(
     return `${label} is also a graph input, so a caller may replace it`;
   const path = found.flatMap(({ match }) => match.weight.path);
   const values = new Set([root, ...path.flatMap((node) => node.outputs)]);
-  const own = new Set([...path, ...found.map(({ node }) => node)].map((node) => node.name));
+  // A node on the path reads it once; a layer's node may read it a second time, as bias or activation.
+  const own = new Set(path.map((node) => `${node.name}:0`));
+  for (const { match, node } of found) own.add(`${node.name}:${match.position}`);
   for (const value of values) {
     if (graph.readInSubgraph(value))
       return `${label} is read inside a subgraph (If, Loop or Scan body)`;
     if (graph.outputs.some((output) => output.name === value)) return `${label} is a graph output`;
-    const stranger = graph.uses(value).find(({ node }) => !own.has(node.name));
+    const stranger = graph.uses(value).find(({ node, index }) => !own.has(`${node.name}:${index}`));
     if (stranger) {
       return `${label} is also read by "${stranger.node.name}" (${stranger.node.opType}), which needs it in float`;
     }

@@ -8,6 +8,8 @@ import type { ConstantMatrix } from "./constant.ts";
 export interface LayerMatch {
   readonly use: LayerUse;
   readonly weight: ConstantMatrix;
+  /** Which input of the node the weight is. */
+  readonly position: number;
   /** True when W [N, K] is the transpose of the stored tensor. */
   readonly storedTransposed: boolean;
 }

@@ -1,5 +1,5 @@
 /** MatMul with a constant matrix on the right: the file stores [K, N], or [N, K] behind a Transpose. */
-import { resolveConstant } from "./constant.ts";
+import { isFixed, resolveConstant } from "./constant.ts";
 import type { LayerKind } from "./kind.ts";
 
 export const matMul: LayerKind = {
@@ -13,6 +13,7 @@ export const matMul: LayerKind = {
         : { skipped: "both operands are computed at run time" };
     }
     if ("skipped" in weight) return weight;
+    if (isFixed(graph, node.inputs[0])) return { skipped: "both operands are constant" };
     return {
       use: {
         node: node.name,
@@ -22,6 +23,7 @@ export const matMul: LayerKind = {
         dtype: weight.dtype,
       },
       weight,
+      position: 1,
       storedTransposed: !weight.transposed,
     };
   },

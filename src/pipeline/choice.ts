@@ -14,6 +14,7 @@ import type { Layer } from "../core/layer.ts";
 import type { BitPlan, LayerAlternatives, LayerScore } from "../core/plan.ts";
 import { supports, weightBytes } from "../rewrite/index.ts";
 import { scoreAlternatives } from "./alternatives.ts";
+import { explainBudget, fileLimit } from "./feasible.ts";
 import { type GateResult, passGate } from "./gate.ts";
 import { buildModel, type Run } from "./run.ts";
 
@@ -38,7 +39,7 @@ export async function chooseFormats(run: Run, budget: Budget): Promise<Choice> {
       layers: plan.alternatives,
       picks: plan.picks,
       build: (picks) => buildModel(run, picks),
-      fits: (model) => model.fileBytes <= fileLimit(run, budget),
+      fits: (model) => model.fileBytes <= fileLimit(run.subject, budget),
       dataset: run.data.gate,
       loss: run.searchLoss,
       runtime: run.runtime,
@@ -60,12 +61,6 @@ export async function chooseFormats(run: Run, budget: Budget): Promise<Choice> {
   };
 }
 
-/** The written file's limit in bytes; infinite for budgets that speak of the weights only. */
-function fileLimit({ subject: { weights, model } }: Run, budget: Budget): number {
-  if (budget.kind === "bits-per-weight") return Number.POSITIVE_INFINITY;
-  return budgetToBytes(budget, { weights, floatFileBytes: model.fileBytes, overheadBytes: 0 });
-}
-
 async function solve(
   run: Run,
   scored: readonly LayerAlternatives[],
@@ -82,16 +77,19 @@ async function solve(
       if (!isBitloomError(error, "infeasible-budget")) throw error;
       failure ??= error;
       // A tight file budget may have room for plans that add little to the graph.
-      offered = Number.isFinite(fileLimit(run, budget))
+      offered = Number.isFinite(fileLimit(run.subject, budget))
         ? withoutCostliest(run, offered)
         : undefined;
     }
   }
-  throw failure;
+  throw explainBudget(run.subject, budget, failure);
 }
 
 /** Rounds of solving for a file size: the nodes and functions that a plan adds are known only once it is made. */
-const fileSizeRounds = 8;
+const fileSizeRounds = 16;
+/** After these rounds growing slack is reserved, so that plans of ever new shapes come to an end. */
+const exactRounds = 5;
+const slackBytes = 64;
 
 /**
  * For budgets that speak of the file, the space left for weights is corrected by the size the planned file really
@@ -112,7 +110,7 @@ async function solveWith(
     const needed = graphBytes(run, picks);
     if (needed <= overheadBytes) return { picks, budgetBytes };
     invariant(round < fileSizeRounds, "the planned file's overhead settles");
-    overheadBytes = needed;
+    overheadBytes = needed + (round > exactRounds ? slackBytes * 2 ** (round - exactRounds) : 0);
   }
 }
 

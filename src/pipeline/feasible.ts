@@ -4,16 +4,19 @@
  */
 import {
   applyConstraints,
+  type Budget,
   budgetToBytes,
   checkFeasible,
+  formatBytes,
   formatsFor,
   type Pin,
   parseBudget,
 } from "../allocate/index.ts";
+import { BitloomError, isBitloomError } from "../core/errors.ts";
 import { float32Format, type WeightFormat, withScaleType } from "../core/format.ts";
 import type { LayerAlternatives } from "../core/plan.ts";
 import { supports, weightBytes } from "../rewrite/index.ts";
-import type { Subject } from "./subject.ts";
+import { onlyAddsPadding, type Subject } from "./subject.ts";
 
 /**
  * Every layer with its exact bytes in every format it may take, all losses 0. Assumes that scales fit the target's
@@ -30,7 +33,7 @@ export function unscoredAlternatives(
     const possible = (pinned.length > 0 ? pinned : formats)
       .map((format) => withScaleType(format, target.scaleType))
       .filter((format) => supports(target, layer, format, opset) === true)
-      .filter((format) => format.kind === "float" || format.blockSize < 2 * layer.k);
+      .filter((format) => pinned.length > 0 || !onlyAddsPadding(format, layer));
     const offered = possible.length > 0 ? possible : [float32Format];
     const alternatives = offered.map((format) => {
       const bytes = weightBytes(target, layer, format, opset);
@@ -59,6 +62,29 @@ export function requireFeasible(
   const layers = applyConstraints(unscoredAlternatives(subject, options), options);
   const floatFileBytes = model.fileBytes;
   const overheadBytes = floatFileBytes - floatWeightBytes;
-  const basis = { weights, floatFileBytes, overheadBytes };
-  checkFeasible(layers, budgetToBytes(parseBudget(options.budget), basis));
+  const budget = parseBudget(options.budget);
+  try {
+    checkFeasible(layers, budgetToBytes(budget, { weights, floatFileBytes, overheadBytes }));
+  } catch (error) {
+    throw explainBudget(subject, budget, error);
+  }
+}
+
+/** The written file's limit in bytes; infinite for budgets that speak of the weights only. */
+export function fileLimit({ weights, model }: Subject, budget: Budget): number {
+  if (budget.kind === "bits-per-weight") return Number.POSITIVE_INFINITY;
+  return budgetToBytes(budget, { weights, floatFileBytes: model.fileBytes, overheadBytes: 0 });
+}
+
+/** Says what of a file budget is left for weights, which is all that the allocator can speak of. */
+export function explainBudget(subject: Subject, budget: Budget, error: unknown): unknown {
+  const limit = fileLimit(subject, budget);
+  if (!isBitloomError(error, "infeasible-budget") || !Number.isFinite(limit)) return error;
+  const others = subject.model.fileBytes - subject.floatWeightBytes;
+  return new BitloomError(
+    "infeasible-budget",
+    `A file of ${formatBytes(limit)} has no room for this model: ${formatBytes(others)} are graph and tensors that stay as they are, the rest is for weights and the nodes of quantized layers. ${error.message}`,
+    error.detail,
+    { cause: error },
+  );
 }

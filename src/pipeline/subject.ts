@@ -125,6 +125,10 @@ export interface LayerFormats {
   readonly floats: readonly WeightFormat[];
 }
 
+/** Whether a block is so long that the next smaller one says the same with less padding. */
+export const onlyAddsPadding = (format: WeightFormat, { k }: Layer): boolean =>
+  format.kind === "integer" && format.blockSize >= 2 * k;
+
 /**
  * The formats each layer may take: what it is pinned to, else what was asked for, as far as the target can express it.
  * Scales that float16 cannot hold fall back to float32 for that layer, with a notice.
@@ -150,8 +154,7 @@ export async function formatsOfLayers(
       const typed = withScaleType(format, target.scaleType);
       const answer = supports(target, layer, typed, opset);
       if (answer !== true) reasons.set(layer.id, answer);
-      // A block of twice the row or more only adds padding to the next smaller one.
-      else if (format.blockSize < 2 * layer.k) {
+      else if (pinned.length > 0 || !onlyAddsPadding(format, layer)) {
         const scaleType = weight ? scaleTypeFor(weight, typed) : "float32";
         wide ||= weight !== undefined && scaleType === "float32";
         integers.push(withScaleType(typed, scaleType));

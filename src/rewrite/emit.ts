@@ -8,8 +8,7 @@ import type { Layer, LayerUse } from "../core/layer.ts";
 import type { QuantizedTensor } from "../core/quantized.ts";
 import { bytesOf, dtypes, tensorBytes } from "../core/tensor.ts";
 import { attribute, lazyTensor, type ModelEditor, memoryTensor, type Node } from "../onnx/index.ts";
-import { float16, float16Bytes } from "./float16.ts";
-import type { Form, FormContext } from "./form.ts";
+import type { Form, FormContext, WeightSource } from "./form.ts";
 
 export interface EmitOptions {
   readonly form: Form;
@@ -47,13 +46,12 @@ export function emitLayer(editor: ModelEditor, options: EmitOptions): void {
 function storeTensors(editor: ModelEditor, options: EmitOptions): ReadonlyMap<string, string> {
   const { form, layer, format, weight } = options;
   const stem = layer.weight;
+  const source: WeightSource = { quantized: weight, float: () => layer.readWeight() };
   return new Map(
-    form.stored(layer, format).map((stored) => {
-      const name = editor.uniqueName(`${stem}_${stored.role}`);
-      const bytes = async () =>
-        form === float16 ? float16Bytes(await layer.readWeight()) : stored.fill(await weight());
-      editor.addInitializer(lazyTensor(name, stored.dtype, stored.shape, bytes));
-      return [stored.role, name] as const;
+    form.stored(layer, format).map(({ role, dtype, shape, fill }) => {
+      const name = editor.uniqueName(`${stem}_${role}`);
+      editor.addInitializer(lazyTensor(name, dtype, shape, () => fill(source)));
+      return [role, name] as const;
     }),
   );
 }
@@ -72,7 +70,7 @@ function createContext(
     { domain = "", output } = {},
   ) => {
     const name = editor.uniqueName(`${use.node}/${opType}`);
-    const result = output ?? `${name}_output`;
+    const result = output ?? editor.uniqueName(`${name}_output`);
     editor.addNodes([{ name, domain, opType, inputs, outputs: [result], attributes }]);
     return result;
   };
@@ -81,7 +79,12 @@ function createContext(
     const value = memoryTensor("value", "int64", [values.length], bytes);
     return node("Constant", [], { value: attribute.tensor(value) });
   };
-  return { editor, layer, format, opset, functionBody, accuracyLevel, names, node, ints };
+  const tensor = (role: string) => {
+    const name = names.get(role);
+    invariant(name !== undefined, `"${layer.id}" stores no tensor as "${role}"`);
+    return name;
+  };
+  return { editor, layer, format, opset, functionBody, accuracyLevel, tensor, node, ints };
 }
 
 function emitGather(context: FormContext, form: Form, use: LayerUse): void {

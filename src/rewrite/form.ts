@@ -5,7 +5,7 @@
 import type { WeightFormat } from "../core/format.ts";
 import type { Layer } from "../core/layer.ts";
 import type { QuantizedTensor } from "../core/quantized.ts";
-import type { DType } from "../core/tensor.ts";
+import type { DType, Matrix } from "../core/tensor.ts";
 import type { ModelEditor } from "../onnx/index.ts";
 
 export interface StoredTensor {
@@ -14,7 +14,14 @@ export interface StoredTensor {
   readonly dtype: DType;
   readonly shape: readonly number[];
   /** The little-endian bytes of this tensor. */
-  fill(tensor: QuantizedTensor): Uint8Array;
+  fill(weight: WeightSource): Promise<Uint8Array>;
+}
+
+/** A layer's weight, computed when the model is saved or opened. */
+export interface WeightSource {
+  /** Integer formats only. */
+  quantized(): Promise<QuantizedTensor>;
+  float(): Promise<Matrix>;
 }
 
 /** What a form needs to add nodes for one layer. */
@@ -27,8 +34,8 @@ export interface FormContext {
   /** See `RewriteOptions`. */
   readonly functionBody: "folded" | "packed";
   readonly accuracyLevel: number | undefined;
-  /** Initializer names by role. */
-  readonly names: ReadonlyMap<string, string>;
+  /** Name of the initializer that `Form.stored` stored under a role. */
+  tensor(role: string): string;
   /** Adds one node with a unique name under the layer's and returns its output (named `output` when given). */
   node(
     opType: string,

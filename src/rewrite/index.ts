@@ -47,17 +47,36 @@ export function supports(
   return typeof form === "string" ? form : true;
 }
 
-/** Exact bytes of the layer's weight in the file: codes, scales, zero points, padding; or of the float tensor. */
+/**
+ * Exact bytes of the layer's weight in the file: codes, scales, zero points, padding; or of the float tensor.
+ *
+ * @throws unsupported - the target cannot hold the format; `supports` says so beforehand.
+ */
 export function weightBytes(
   target: Target,
   layer: Layer,
   format: WeightFormat,
   opset: number,
 ): number {
-  if (format.id === "float32") return tensorBytes(layer.dtype, [layer.n, layer.k]);
+  const form = formOf(target, layer, format, opset);
+  return form ? storedBytes(form, layer, format) : tensorBytes(layer.dtype, [layer.n, layer.k]);
+}
+
+/** The form of a layer; undefined for float32, where the node stays as it is. */
+function formOf(
+  target: Target,
+  layer: Layer,
+  format: WeightFormat,
+  opset: number,
+): Form | undefined {
+  if (format.id === "float32") return undefined;
   const form = target.form(layer, format, opset);
-  if (typeof form === "string") throw new TypeError(`${format.id} is not supported: ${form}`);
-  return storedBytes(form, layer, format);
+  if (typeof form !== "string") return form;
+  throw new BitloomError(
+    "unsupported",
+    `Layer "${layer.id}" cannot be written as ${format.id}: ${form}. Choose another format for it, or another target.`,
+    { what: format.id, node: layer.id },
+  );
 }
 
 export interface QuantizedLayer {
@@ -83,7 +102,11 @@ const foldedLimitBytes = 256e6;
 /**
  * Replaces every listed layer by its quantized form; layers in float32 stay as they are.
  *
+ * @param layers - of `findLayers` on this model, each at most once.
  * @returns a new model; quantized weights are computed when it is saved or opened, one tensor at a time.
+ * @throws unsupported - the target cannot hold a layer's format.
+ *
+ * Cost: O(nodes); no weight is read.
  */
 export function rewriteModel(
   model: Model,
@@ -93,8 +116,7 @@ export function rewriteModel(
   const target = resolveTarget(options.target);
   const opset = mainOpset(model);
   const emitted = layers.flatMap(({ layer, format, weight }) => {
-    const form = format.id === "float32" ? undefined : target.form(layer, format, opset);
-    if (typeof form === "string") throw new TypeError(`${layer.id} as ${format.id}: ${form}`);
+    const form = formOf(target, layer, format, opset);
     return form ? [{ layer, format, weight, form }] : [];
   });
   const functionBody = chooseBody(options.functionBody ?? "auto", emitted);

@@ -19,13 +19,13 @@ export const matMulNBits: Form = {
     ...storedZeroPoints(layer, format),
   ],
   multiply(context, activation, output) {
-    const { format, names } = context;
+    const { format, tensor } = context;
     return addMatMulNBits(context, {
       activation,
       bits: format.bits,
-      codes: names.get("codes") ?? "",
+      codes: tensor("codes"),
       scales: floatScales(context),
-      zeroPoints: names.get("zero_points"),
+      zeroPoints: format.symmetric ? undefined : tensor("zero_points"),
       output,
     });
   },
@@ -38,8 +38,8 @@ export const matMulNBits: Form = {
 };
 
 /** The scales as float32: a Cast when they are stored as float16. */
-export function floatScales({ format, names, node }: FormContext): string {
-  const scales = names.get("scales") ?? "";
+export function floatScales({ format, tensor, node }: FormContext): string {
+  const scales = tensor("scales");
   return format.scaleType === "float16" ? node("Cast", [scales], { to: attribute.int(1) }) : scales;
 }
 
@@ -84,14 +84,14 @@ function blockQuantizedGatherFits(layer: Layer, format: WeightFormat): boolean {
 }
 
 function gatherBlockQuantized(context: FormContext, indices: string, output?: string): string {
-  const { editor, layer, format, names, node } = context;
+  const { editor, layer, format, tensor, node, ints } = context;
   editor.addOpset(microsoftDomain, 1);
   // The same buffer serves MatMulNBits [N, B, bytes] and this node [N, B · bytes].
-  const table = node("Reshape", [names.get("codes") ?? "", context.ints([layer.n, -1])]);
-  const zeroPoints = names.get("zero_points");
+  const table = node("Reshape", [tensor("codes"), ints([layer.n, -1])]);
+  const zeroPoints = format.symmetric ? [] : [tensor("zero_points")];
   return node(
     "GatherBlockQuantized",
-    [table, indices, floatScales(context), ...(zeroPoints ? [zeroPoints] : [])],
+    [table, indices, floatScales(context), ...zeroPoints],
     {
       bits: attribute.int(format.bits),
       block_size: attribute.int(format.blockSize),

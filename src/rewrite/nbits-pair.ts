@@ -45,20 +45,23 @@ export function nBitsPair(zeros: "computed" | "stored"): Form {
         : storedZeroPoints(layer, format, { bits: 2, role: lowField.zeroPoints, select: low })),
     ],
     multiply(context, activation, output) {
-      const { names } = context;
+      const { tensor } = context;
+      const { symmetric } = context.format;
       // Both products read the scales themselves: computed scales have the same effect as computed zero points.
       const scales = floatScales(context);
       const product = ({ bits, codes }: TableField, zeroPoints: string | undefined) =>
         addMatMulNBits(context, {
           activation,
           bits,
-          codes: names.get(codes) ?? "",
+          codes: tensor(codes),
           scales,
           zeroPoints,
         });
-      // MatMulNBits assumes 8 where there are none.
-      const highPart = product(highField, names.get(highField.zeroPoints));
-      const lowPart = product(lowField, names.get(lowField.zeroPoints) ?? computedZeros(context));
+      // MatMulNBits assumes 8, which is right for the high half, where there are none.
+      const highPart = product(highField, symmetric ? undefined : tensor(highField.zeroPoints));
+      const isComputed = symmetric && zeros === "computed";
+      const lowZeros = isComputed ? computedZeros(context) : tensor(lowField.zeroPoints);
+      const lowPart = product(lowField, lowZeros);
       return combined(context, highPart, lowPart, output);
     },
     gather(context, indices, output) {
@@ -82,7 +85,7 @@ const zerosLength = (layer: Layer, format: WeightFormat) =>
 
 function storedZeros(layer: Layer, format: WeightFormat): StoredTensor {
   const length = zerosLength(layer, format);
-  const fill = () => new Uint8Array(length);
+  const fill = async () => new Uint8Array(length);
   return { role: lowField.zeroPoints, dtype: "uint8", shape: [layer.n, length / layer.n], fill };
 }
 

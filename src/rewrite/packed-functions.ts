@@ -16,6 +16,9 @@ export const bitloomDomain = "bitloom";
 /** Codes that are unpacked together; their bits fill whole bytes at every width. */
 export const codesPerGroup = 8;
 
+/** Oldest opset whose operators the bodies use: NonZero, and Cast as it is since. */
+export const packedOpset = 9;
+
 /** What a function body depends on; everything else is read from shapes and attributes. */
 export interface PackedVariant {
   readonly bits: number;
@@ -23,17 +26,28 @@ export interface PackedVariant {
   readonly zeroPoint: number | "stored";
   /** True when a row's streams hold more codes than K. */
   readonly ragged: boolean;
+  /** Main graph's opset, by which ONNX Runtime reads the body. */
+  readonly opset: number;
+  /** K, for opsets in which no constant can take its value from an attribute (below 12). */
+  readonly columns: number;
+  /** B, for opsets in which Slice has no inputs (below 10). */
+  readonly blocks: number;
 }
+
+const bakesColumns = ({ opset }: PackedVariant) => opset < 12;
+const bakesBlocks = ({ opset, zeroPoint }: PackedVariant) => opset < 10 && zeroPoint === "stored";
 
 /** Bodies cannot branch on attributes, so the name says which of them it is. */
-function functionName(stem: string, { bits, zeroPoint, ragged }: PackedVariant): string {
-  const middle = zeroPoint === 2 ** (bits - 1) ? "Symmetric" : `Zero${zeroPoint}`;
-  return `${stem}${bits}${zeroPoint === "stored" ? "" : middle}${ragged ? "Ragged" : ""}`;
-}
-
-/** Oldest opset whose operators the bodies use: Slice with inputs (10), Constant with a referenced integer (12). */
-export function packedOpset(kind: "multiply" | "gather", ragged: boolean): number {
-  return kind === "gather" || ragged ? 12 : 10;
+function functionName(kind: "MatMulPacked" | "GatherPacked", variant: PackedVariant): string {
+  const { bits, zeroPoint, ragged, columns, blocks } = variant;
+  const readsColumns = ragged || kind === "GatherPacked";
+  return [
+    `${kind}${bits}`,
+    zeroPoint === "stored" ? "" : zeroPoint === 2 ** (bits - 1) ? "Symmetric" : `Zero${zeroPoint}`,
+    ragged ? "Ragged" : "",
+    readsColumns && bakesColumns(variant) ? `K${columns}` : "",
+    bakesBlocks(variant) ? `B${blocks}` : "",
+  ].join("");
 }
 
 /** Collects the nodes of a body; every node has one output. Equal constants are one node. */
@@ -82,10 +96,20 @@ class Body {
     return this.op("Cast", [value], { to: attribute.int(1) });
   }
 
-  /** The calling node's integer attribute as an int64 [1]. */
-  attribute(name: string): string {
-    const scalar = this.op("Constant", [], { value_int: attribute.reference(name, "int") });
+  /** K of the calling node as an int64 [1]. */
+  columns(variant: PackedVariant): string {
+    if (bakesColumns(variant)) return this.int64(variant.columns);
+    const scalar = this.op("Constant", [], { value_int: attribute.reference("K", "int") });
     return this.op("Reshape", [scalar, this.int64(1)]);
+  }
+
+  /** The first elements along one axis. */
+  first(value: string, axis: number, count: number, opset: number): string {
+    if (opset >= 10) {
+      return this.op("Slice", [value, this.int64(0), this.int64(count), this.int64(axis)]);
+    }
+    const [starts, ends, axes] = [[0], [count], [axis]].map(attribute.ints);
+    return this.op("Slice", [value], { starts, ends, axes });
   }
 }
 
@@ -105,12 +129,20 @@ const perBlock = (body: Body, values: string) =>
   body.op("Reshape", [values, body.int64(0, 0, 1, 1)]);
 
 /** Zero points as float32 [rows, B, 1, 1] from their packed rows uint8 [rows, ceil(B · bits / 8)]. */
-function unpackedZeroPoints(body: Body, packed: string, scales: string, bits: number): string {
+function unpackedZeroPoints(
+  body: Body,
+  packed: string,
+  scales: string,
+  variant: PackedVariant,
+): string {
+  const { bits, blocks, opset } = variant;
   // The bytes of a row need not be whole groups; `bits` copies of the row are, and the copies are cut off again.
   const copies = body.op("Concat", Array<string>(bits).fill(packed), { axis: attribute.int(1) });
   const codes = unpacked(body, body.op("Reshape", [copies, body.int64(0, -1, bits)]), bits);
   const rows = body.op("Reshape", [codes, body.int64(0, -1)]);
-  const used = body.op("Slice", [rows, body.int64(0, 0), body.op("Shape", [scales])]);
+  const used = bakesBlocks(variant)
+    ? body.first(rows, 1, blocks, opset)
+    : body.op("Slice", [rows, body.int64(0, 0), body.op("Shape", [scales])]);
   return perBlock(body, used);
 }
 
@@ -126,21 +158,23 @@ interface Streams {
 }
 
 /** (codes − zero points) · scales as float32 [rows, B, groups, 8]. */
-function dequantized(body: Body, streams: Streams, { bits, zeroPoint }: PackedVariant): string {
+function dequantized(body: Body, streams: Streams, variant: PackedVariant): string {
+  const { bits, zeroPoint } = variant;
   const { scales, zeroPoints, groupShape } = streams;
   const codes = unpacked(body, body.op("Reshape", [streams.codes, groupShape]), bits);
   const zero =
     zeroPoint === "stored"
-      ? unpackedZeroPoints(body, zeroPoints, scales, bits)
+      ? unpackedZeroPoints(body, zeroPoints, scales, variant)
       : body.float(zeroPoint);
   return body.op("Mul", [body.op("Sub", [codes, zero]), perBlock(body, body.toFloat(scales))]);
 }
 
-/** [rows, B, groups, 8] as [rows, columns], without the padding of a ragged last block. */
-function flattened(body: Body, values: string, ragged: boolean): string {
+/** [rows, B, groups, 8] as [rows, K], without the padding of a ragged last block. */
+function flattened(body: Body, values: string, variant: PackedVariant): string {
   const flat = body.op("Reshape", [values, body.int64(0, -1)]);
-  if (!ragged) return flat;
-  return body.op("Slice", [flat, body.int64(0), body.attribute("K"), body.int64(1)]);
+  if (!variant.ragged) return flat;
+  if (variant.opset < 10) return body.first(flat, 1, variant.columns, variant.opset);
+  return body.op("Slice", [flat, body.int64(0), body.columns(variant), body.int64(1)]);
 }
 
 const attributeNames = ["K", "N", "bits", "block_size"];
@@ -158,7 +192,6 @@ const operandNames = (variant: PackedVariant) => [
  */
 export function matMulPackedFunction(
   variant: PackedVariant,
-  opset: number,
   functionBody: "folded" | "packed",
 ): FunctionSpec {
   const body = new Body();
@@ -167,9 +200,10 @@ export function matMulPackedFunction(
     codes: "B",
     scales: "scales",
     zeroPoints: "zero_points",
-    groupShape: functionBody === "folded" ? shape : body.op("Add", [shape, zeroOf(body, "A")]),
+    groupShape:
+      functionBody === "folded" ? shape : body.op("Add", [shape, zeroOf(body, "A", variant)]),
   };
-  const weight = flattened(body, dequantized(body, streams, variant), variant.ragged);
+  const weight = flattened(body, dequantized(body, streams, variant), variant);
   body.op("MatMul", ["A", body.op("Transpose", [weight])], {}, "Y");
   return {
     domain: bitloomDomain,
@@ -178,7 +212,7 @@ export function matMulPackedFunction(
     outputs: ["Y"],
     attributes: attributeNames,
     nodes: body.nodes,
-    opsets: new Map([["", opset]]),
+    opsets: new Map([["", variant.opset]]),
     doc: "Y = A * transpose(scale * (code - zero_point)), codes as LSB-first bitstreams per block.",
   };
 }
@@ -187,8 +221,8 @@ export function matMulPackedFunction(
  * A zero, int64 [1], that the runtime cannot know before it sees the numbers of `value` [.., K]. Its shape alone is not
  * enough: where the model declares it, ONNX Runtime folds all that follows from it.
  */
-function zeroOf(body: Body, value: string): string {
-  const column = body.op("Slice", [value, body.int64(0), body.int64(1), body.int64(-1)]);
+function zeroOf(body: Body, value: string, { opset }: PackedVariant): string {
+  const column = body.first(value, -1, 1, opset);
   const count = body.op("Gather", [
     body.op("Shape", [body.op("NonZero", [column])]),
     body.int64(1),
@@ -197,7 +231,7 @@ function zeroOf(body: Body, value: string): string {
 }
 
 /** Y = Ŵ[indices] [.., K] from the same tensors; unpacks the gathered rows only. Negative indices count from the end. */
-export function gatherPackedFunction(variant: PackedVariant, opset: number): FunctionSpec {
+export function gatherPackedFunction(variant: PackedVariant): FunctionSpec {
   const body = new Body();
   const index = body.op("Reshape", ["indices", body.int64(-1)]);
   const rowsOf = (table: string) => body.op("Gather", [table, index]);
@@ -208,8 +242,8 @@ export function gatherPackedFunction(variant: PackedVariant, opset: number): Fun
     groupShape: body.int64(0, 0, -1, variant.bits),
   };
   const values = dequantized(body, streams, variant);
-  const rows = variant.ragged ? flattened(body, values, true) : values;
-  const shape = [body.op("Shape", ["indices"]), body.attribute("K")];
+  const rows = variant.ragged ? flattened(body, values, variant) : values;
+  const shape = [body.op("Shape", ["indices"]), body.columns(variant)];
   body.op("Reshape", [rows, body.op("Concat", shape, { axis: attribute.int(0) })], {}, "Y");
   return {
     domain: bitloomDomain,
@@ -218,7 +252,7 @@ export function gatherPackedFunction(variant: PackedVariant, opset: number): Fun
     outputs: ["Y"],
     attributes: attributeNames,
     nodes: body.nodes,
-    opsets: new Map([["", opset]]),
+    opsets: new Map([["", variant.opset]]),
     doc: "Y = rows of scale * (code - zero_point) by index, codes as LSB-first bitstreams per block.",
   };
 }

@@ -3,10 +3,7 @@
  * bitstreams with standard operators, so any runtime computes the right answer; our own runtime recognises the node
  * and never runs the body. Attributes are named as MatMulNBits names them.
  */
-
-import { invariant } from "../core/errors.ts";
-import { effectiveBlockSize, type WeightFormat } from "../core/format.ts";
-import type { Layer } from "../core/layer.ts";
+import { blocksPerRow, effectiveBlockSize } from "../core/format.ts";
 import { attribute, type FunctionSpec } from "../onnx/index.ts";
 import type { Form, FormContext } from "./form.ts";
 import {
@@ -26,8 +23,8 @@ export const matMulPacked: Form = {
     ...storedZeroPoints(layer, format),
   ],
   multiply(context, activation, output) {
-    const { opset, functionBody, format } = context;
-    const fn = matMulPackedFunction(variantOf(context, format.bits), opset, functionBody);
+    const { functionBody, format } = context;
+    const fn = matMulPackedFunction(variantOf(context, format.bits), functionBody);
     return call(context, fn, [activation, ...operands(context)], format.bits, output);
   },
   gather: gatherPacked,
@@ -35,8 +32,8 @@ export const matMulPacked: Form = {
 
 /** Rows of a packed table; only the gathered rows are unpacked. */
 export function gatherPacked(context: FormContext, indices: string, output?: string): string {
-  const { format, opset } = context;
-  const fn = gatherPackedFunction(variantOf(context, format.bits), opset);
+  const { format } = context;
+  const fn = gatherPackedFunction(variantOf(context, format.bits));
   return call(context, fn, [indices, ...operands(context)], format.bits, output);
 }
 
@@ -57,45 +54,40 @@ export function gatherPackedField(
   indices: string,
   field: TableField,
 ): string {
-  const { opset, format } = context;
+  const { format } = context;
   const { bits, symmetricZero } = field;
   const variant = {
     ...variantOf(context, bits),
     ...(format.symmetric && { zeroPoint: symmetricZero }),
   };
   const inputs = [indices, ...operands(context, field.codes, field.zeroPoints)];
-  return call(context, gatherPackedFunction(variant, opset), inputs, bits);
+  return call(context, gatherPackedFunction(variant), inputs, bits);
 }
 
-/** Why the functions cannot hold a layer at this opset, or undefined when they can. */
-export function whyNotPacked(
-  kind: "multiply" | "gather",
-  layer: Layer,
-  format: WeightFormat,
-  opset: number,
-): string | undefined {
-  const needed = packedOpset(kind, isRagged(layer, format));
-  const name = kind === "gather" ? "GatherPacked" : "MatMulPacked";
-  return opset < needed ? `${name} needs opset ${needed}; the model imports ${opset}` : undefined;
+/** Why the functions cannot be used at this opset, or undefined when they can. */
+export function whyNotPacked(opset: number): string | undefined {
+  return opset < packedOpset
+    ? `${bitloomDomain} functions need opset ${packedOpset}; the model imports ${opset}`
+    : undefined;
 }
 
-const isRagged = (layer: Layer, format: WeightFormat) => columnsStored(layer, format) !== layer.k;
-
-function variantOf({ layer, format }: FormContext, bits: number): PackedVariant {
-  const zeroPoint = format.symmetric ? 2 ** (bits - 1) : "stored";
-  return { bits, zeroPoint, ragged: isRagged(layer, format) };
+function variantOf({ layer, format, opset }: FormContext, bits: number): PackedVariant {
+  return {
+    bits,
+    zeroPoint: format.symmetric ? 2 ** (bits - 1) : "stored",
+    ragged: columnsStored(layer, format) !== layer.k,
+    opset,
+    columns: layer.k,
+    blocks: blocksPerRow(format, layer.k),
+  };
 }
 
 function operands(
-  { names, format }: FormContext,
+  { tensor, format }: FormContext,
   codes = "codes",
   zeroPoints = "zero_points",
 ): string[] {
-  return [codes, "scales", ...(format.symmetric ? [] : [zeroPoints])].map((role) => {
-    const name = names.get(role);
-    invariant(name !== undefined, `no tensor is stored as "${role}"`);
-    return name;
-  });
+  return [codes, "scales", ...(format.symmetric ? [] : [zeroPoints])].map(tensor);
 }
 
 function call(

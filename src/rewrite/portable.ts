@@ -17,18 +17,15 @@ export const portable: Target = {
   accuracyLevel: undefined,
   form(layer, format, opset) {
     if (format.kind === "float") return format.bits === 16 ? float16 : "float32 needs no form";
-    if (gathers(layer)) {
-      // The fallback of every integer embedding, so its needs decide.
-      const reason = whyNotPacked("gather", layer, format, opset);
-      if (reason) return reason;
-    }
+    const isStock = format.blockSize > 0 && [2, 4, 8].includes(format.bits);
+    // GatherPacked is the fallback of every integer embedding, so its needs decide.
+    const reason = isStock && !gathers(layer) ? undefined : whyNotPacked(opset);
+    if (reason) return reason;
     if (!multiplies(layer)) {
       return stockGather(format.bits, format.blockSize) ? matMulNBits : matMulPacked;
     }
-    if (format.blockSize === 0 || ![2, 4, 6, 8].includes(format.bits)) {
-      return whyNotPacked("multiply", layer, format, opset) ?? matMulPacked;
-    }
-    return format.bits === 6 ? nBitsPair("computed") : matMulNBits;
+    if (isStock) return matMulNBits;
+    return format.blockSize > 0 && format.bits === 6 ? nBitsPair("computed") : matMulPacked;
   },
 };
 

@@ -1,18 +1,20 @@
 /**
  * The stored tensors that several forms share: packed codes, scales, zero points.
  */
+import { invariant } from "../core/errors.ts";
 import { blocksPerRow, effectiveBlockSize, type WeightFormat } from "../core/format.ts";
 import type { Layer } from "../core/layer.ts";
 import { packCodes } from "../core/packing.ts";
 import { bytesOf, toFloat16Bits } from "../core/tensor.ts";
 import type { StoredTensor } from "./form.ts";
+import { codesPerGroup } from "./packed-functions.ts";
 
 /**
  * Codes in one block's bitstream: the block, or the whole row rounded up to a multiple of 8, so that a stream ends at
  * a byte at every width. Blocks of 16 and more always do.
  */
 function codesPerStream(format: WeightFormat, k: number): number {
-  return Math.ceil(effectiveBlockSize(format, k) / 8) * 8;
+  return Math.ceil(effectiveBlockSize(format, k) / codesPerGroup) * codesPerGroup;
 }
 
 /** Codes in the streams of one row, with the padding of a ragged last block: ≥ K. */
@@ -36,8 +38,10 @@ export function storedCodes(
     role,
     dtype: "uint8",
     shape: [layer.n, blocksPerRow(format, layer.k), (segment * bits) / 8],
-    fill: ({ codes, rows, cols }) =>
-      packCodes(select ? codes.map(select) : codes, rows, cols, bits, segment),
+    fill: async (weight) => {
+      const { codes, rows, cols } = await weight.quantized();
+      return packCodes(select ? codes.map(select) : codes, rows, cols, bits, segment);
+    },
   };
 }
 
@@ -51,10 +55,11 @@ export function storedScales(
     role: "scales",
     dtype: format.scaleType,
     shape: shape ?? [layer.n, blocksPerRow(format, layer.k)],
-    fill: ({ scales }) =>
-      format.scaleType === "float32"
-        ? bytesOf(scales)
-        : bytesOf(Uint16Array.from(scales, toFloat16Bits)),
+    fill: async (weight) => {
+      const { scales } = await weight.quantized();
+      const isWide = format.scaleType === "float32";
+      return bytesOf(isWide ? scales : Uint16Array.from(scales, toFloat16Bits));
+    },
   };
 }
 
@@ -72,9 +77,10 @@ export function storedZeroPoints(
       role,
       dtype: "uint8",
       shape: [layer.n, Math.ceil((blocks * bits) / 8)],
-      fill: ({ zeroPoints, rows }) => {
-        const points = zeroPoints ?? new Uint8Array(rows * blocks);
-        return packCodes(select ? points.map(select) : points, rows, blocks, bits, blocks);
+      fill: async (weight) => {
+        const { zeroPoints, rows } = await weight.quantized();
+        invariant(zeroPoints, `${format.id} has no zero points`);
+        return packCodes(select ? zeroPoints.map(select) : zeroPoints, rows, blocks, bits, blocks);
       },
     },
   ];
