@@ -2,6 +2,7 @@
  * The whole job, in order: open, calibrate, score, allocate, pass the gate, quantize, measure, save. No algorithm
  * lives here.
  */
+import { rm } from "node:fs/promises";
 import { parseBudget, toPlan } from "./allocate/index.ts";
 import { describeProtocol } from "./calibrate/index.ts";
 import { BitloomError } from "./core/errors.ts";
@@ -38,10 +39,12 @@ export async function quantize(
   modelPath: string,
   given: QuantizePipelineOptions,
 ): Promise<QuantizeResult> {
+  refuseChoiceBesidePlan(given);
   const options = withPlanMethods(given);
   const { output, plan, signal, force = false } = options;
   const budget = plan ? undefined : parseBudget(requireBudget(options.budget));
   await checkOutput(modelPath, output, force);
+  const sha256 = await hashFile(modelPath);
   const journal = createJournal(options);
   const runtime = createRuntime({ threads: options.threads ?? 2 });
   try {
@@ -69,7 +72,12 @@ export async function quantize(
         externalData,
         ...(signal ? { signal } : {}),
       });
-      await verifyOutput(output, storedBefore(run), quantizedBytes(choice.picks));
+      try {
+        await verifyOutput(output, storedBefore(run), quantizedBytes(choice.picks));
+      } catch (error) {
+        await Promise.all(files.files.map((file) => rm(file, { force: true })));
+        throw error;
+      }
       return files;
     });
     const { protocol } = run.data.evaluate;
@@ -80,7 +88,7 @@ export async function quantize(
       model: {
         path: modelPath,
         bytes: run.subject.model.fileBytes,
-        sha256: await hashFile(modelPath),
+        sha256,
       },
       output: { path: output, bytes: saved.bytes, files: saved.files },
       options: describeOptions(run),
@@ -113,6 +121,18 @@ export async function quantize(
   } finally {
     await runtime.close();
   }
+}
+
+/** A saved plan has chosen already: what chooses formats would be ignored. */
+function refuseChoiceBesidePlan({ plan, ...options }: QuantizePipelineOptions): void {
+  const choosing = ["budget", "scorer", "allocator", "formats", "minBits", "maxBits"] as const;
+  const given = options.pins?.length ? "pins" : choosing.find((key) => options[key] !== undefined);
+  if (!plan || given === undefined) return;
+  throw new BitloomError(
+    "bad-option",
+    `Option ${given} does nothing beside a saved plan, which names every layer's format. Leave one of them out.`,
+    { option: given },
+  );
 }
 
 function requireBudget(budget: string | undefined): string {

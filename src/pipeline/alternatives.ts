@@ -1,8 +1,10 @@
 /**
  * The scoring stage: every layer's alternatives with exact bytes and predicted loss.
  */
+import type { Dataset } from "../core/dataset.ts";
 import { float32Format, type WeightFormat } from "../core/format.ts";
 import type { LayerAlternatives } from "../core/plan.ts";
+import { findLogits } from "../evaluate/index.ts";
 import { weightBytes } from "../rewrite/index.ts";
 import { createLossProbe, scoreLayers } from "../score/index.ts";
 import type { Run } from "./run.ts";
@@ -14,10 +16,26 @@ import { formatsOfLayers } from "./subject.ts";
  */
 const float16LossShare = 2 ** -6;
 
+/** Reference log-probabilities of all search windows are held at once; beyond this, windows are left out. */
+const referenceLimitBytes = 2 ** 30;
+
+/** The search split, or as much of it as its reference values allow. */
+function affordableSearch({ subject, data: { search }, journal }: Run): Dataset {
+  const vocabulary = findLogits(subject.model.graph)?.shape?.[2];
+  if (!search.protocol || typeof vocabulary !== "number") return search;
+  const perWindow = search.protocol.window * vocabulary * 4;
+  const windows = Math.max(1, Math.floor(referenceLimitBytes / perWindow));
+  if (windows >= search.samples) return search;
+  journal.notify({
+    code: "fewer-search-windows",
+    message: `Scores are measured on ${windows} of ${search.samples} search windows: the float model's log-probabilities take ${(perWindow / 1e6).toFixed(0)} MB each.`,
+  });
+  return search.select(Array.from({ length: windows }, (_, i) => i));
+}
+
 /** Scores all layers in all formats that the target can express. */
 export async function scoreAlternatives(run: Run): Promise<LayerAlternatives[]> {
-  const { subject, journal, methods, stats, weights, data, runtime, searchLoss, scorer, seed } =
-    run;
+  const { subject, journal, methods, stats, weights, runtime, searchLoss, scorer, seed } = run;
   const { model, blocks, target, opset } = subject;
   const { signal } = run.options;
   const formats = await formatsOfLayers(subject, methods, journal.notify);
@@ -33,7 +51,7 @@ export async function scoreAlternatives(run: Run): Promise<LayerAlternatives[]> 
       createLossProbe({
         model,
         blocks,
-        dataset: data.search,
+        dataset: affordableSearch(run),
         loss: searchLoss,
         runtime,
         signal,

@@ -109,7 +109,7 @@ describe("tiny-lm, output-error, round-to-nearest", () => {
     expect(report.notices.map(({ code }) => code)).not.toContain("synthetic-calibration");
 
     const again = await fresh();
-    const { formats: _offered, ...rest } = options;
+    const { formats: _offered, scorer: _scorer, ...rest } = options;
     const replayed = await quantize(model, { ...rest, output: again.output, plan, threads: 1 });
     expect(await sha256(again.output)).toBe(await sha256(output));
     expect(replayed.plan).toEqual(plan);

@@ -55,7 +55,8 @@ export function textDataset(text: string, options: TextOptions): Dataset {
   checkLanguageModel(inputs, protocol.window);
   const bos = resolveBos(protocol.bos, tokenizer);
   const ids = encodeStream(text, tokenizer, bos, label);
-  checkVocabulary(ids, options.vocabularySize ?? inputs.vocabularySize, label);
+  const vocabularySize = options.vocabularySize ?? inputs.vocabularySize;
+  checkVocabulary(ids, vocabularySize, label);
   const windows = cutWindows(ids, protocol, bos);
   return createDataset(
     {
@@ -65,7 +66,8 @@ export function textDataset(text: string, options: TextOptions): Dataset {
       protocol,
       samples: windows.length,
       overlap: windowOverlap(protocol),
-      batchSize: inputs.fixedBatch ?? options.batchSize ?? defaultBatchSize,
+      batchSize:
+        inputs.fixedBatch ?? options.batchSize ?? batchSizeFor(protocol.window, vocabularySize),
       wholeBatches: inputs.fixedBatch !== undefined,
       fingerprint: fingerprintOf({ ids: fingerprintOf(bytesOf(ids)), protocol, bos: bos ?? null }),
       read(samples) {
@@ -149,4 +151,13 @@ function checkVocabulary(ids: Int32Array, size: number | undefined, label: strin
     `Token ${ids[position]} at position ${position} of ${label} is outside the model's vocabulary: expected ids below ${size}, got ${ids[position]}. Pass the tokenizer that belongs to the model.`,
     { input: label, expected: `ids below ${size}`, got: `id ${ids[position]}` },
   );
+}
+
+/** Logits of one batch, float32, stay below this unless a single window has more. */
+const logitsLimitBytes = 2 ** 28;
+
+/** The default batch size, or less where the logits of so many windows would be large. */
+function batchSizeFor(window: number, vocabularySize: number | undefined): number {
+  const affordable = Math.floor(logitsLimitBytes / (window * (vocabularySize ?? 1) * 4));
+  return Math.max(1, Math.min(defaultBatchSize, affordable));
 }
