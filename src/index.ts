@@ -42,7 +42,13 @@ export type { Event, Notice, RunOptions } from "./core/events.ts";
 export { float16Format, float32Format, parseFormat, type WeightFormat } from "./core/format.ts";
 export type { Layer, LayerId, LayerUse, SkippedNode } from "./core/layer.ts";
 export type { Method } from "./core/method.ts";
-export type { BitPlan, LayerAlternatives, LayerScore, PlannedLayer } from "./core/plan.ts";
+export type {
+  BitPlan,
+  LayerAlternatives,
+  LayerScore,
+  PlannedLayer,
+  PlannedQuantization,
+} from "./core/plan.ts";
 export { dequantize, type QuantizedTensor } from "./core/quantized.ts";
 export {
   defineScorer,
@@ -75,6 +81,7 @@ export {
 } from "./onnx/index.ts";
 // Files that stages leave for each other.
 export {
+  type CheckOutputsOptions,
   checkOutputs,
   loadPlan,
   savePlan,

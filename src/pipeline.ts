@@ -44,12 +44,12 @@ export async function quantize(
   const { output, plan, signal, force = false } = options;
   const budget = plan ? undefined : parseBudget(requireBudget(options.budget));
   await checkOutput(modelPath, output, force);
-  const sha256 = await hashFile(modelPath);
   const journal = createJournal(options);
   const runtime = createRuntime({ threads: options.threads ?? 2 });
   try {
     const run = await prepareRun(modelPath, options, { journal, runtime, needsScores: !plan });
     requireMeasurable(run.reportLoss, options);
+    const sha256 = await hashFile(modelPath);
     const choice = budget ? await chooseFormats(run, budget) : replayPlan(run, plan as BitPlan);
     const model = buildModel(run, choice.picks);
     const layers = await journal.stage("quantize", () => describeLayers(run, choice));
@@ -116,7 +116,11 @@ export async function quantize(
     };
     return {
       report,
-      plan: toPlan(choice.picks, { ...run.names, budgetBytes: choice.budgetBytes }),
+      plan: toPlan(choice.picks, {
+        ...run.names,
+        budgetBytes: choice.budgetBytes,
+        quantize: run.methods.quantize,
+      }),
     };
   } finally {
     await runtime.close();

@@ -4,13 +4,19 @@
  */
 import { BitloomError } from "../core/errors.ts";
 import { parseFormat } from "../core/format.ts";
-import type { BitPlan, LayerAlternatives, LayerScore, PlannedLayer } from "../core/plan.ts";
+import type {
+  BitPlan,
+  LayerAlternatives,
+  LayerScore,
+  PlannedLayer,
+  PlannedQuantization,
+} from "../core/plan.ts";
 import { closestNames, quoteNames } from "./closest-names.ts";
 
 /** What a plan records beside its layers. */
 export type PlanOrigin = Pick<
   BitPlan,
-  "scorer" | "allocator" | "quantizer" | "target" | "budgetBytes"
+  "scorer" | "allocator" | "quantizer" | "target" | "budgetBytes" | "quantize"
 >;
 
 /** The plan of a list of picks, in their order. */
@@ -22,13 +28,23 @@ export function toPlan(picks: readonly LayerScore[], origin: PlanOrigin): BitPla
     bytes,
     loss,
   }));
-  return { version: 1, scorer, allocator, quantizer, target, budgetBytes, layers };
+  const head = { version: 1, scorer, allocator, quantizer, target, budgetBytes } as const;
+  return { ...head, ...pickQuantization(origin.quantize), layers };
+}
+
+/** In fixed key order; no key at all when there is nothing to say. */
+function pickQuantization(quantize: PlannedQuantization | undefined): Pick<BitPlan, "quantize"> {
+  if (!quantize) return {};
+  const { grid, activationOrder, damping } = quantize;
+  return { quantize: { grid, activationOrder, damping } };
 }
 
 /** JSON with fixed key order and one line per layer, made to be diffed and edited by hand; ends with a newline. */
 export function serializePlan(plan: BitPlan): string {
   const { version, scorer, allocator, quantizer, target, budgetBytes } = plan;
-  const head = Object.entries({ version, scorer, allocator, quantizer, target, budgetBytes }).map(
+  const quantize = pickQuantization(plan.quantize);
+  const named = { version, scorer, allocator, quantizer, target, budgetBytes, ...quantize };
+  const head = Object.entries(named).map(
     ([key, value]) => `  ${JSON.stringify(key)}: ${JSON.stringify(value)},`,
   );
   const layers = plan.layers.map(({ layer, format, bytes, loss }) => {
@@ -49,6 +65,12 @@ const planKeys = [
   "layers",
 ] as const satisfies readonly (keyof BitPlan)[];
 
+const quantizeKeys = [
+  "grid",
+  "activationOrder",
+  "damping",
+] as const satisfies readonly (keyof PlannedQuantization)[];
+
 const layerKeys = [
   "layer",
   "format",
@@ -67,7 +89,7 @@ export function parsePlan(json: unknown): BitPlan {
   if (isRecord(json) && version !== 1) {
     throw badPlan("version", "1", version, "Make the plan again with this version of bitloom");
   }
-  const plan = readRecord(json, "the top level", planKeys);
+  const plan = readRecord(json, "the top level", planKeys, ["quantize"]);
   if (!Array.isArray(plan.layers)) throw badPlan("layers", "a list", plan.layers);
   const layers = plan.layers.map((entry: unknown, at) => readLayer(entry, `layers[${at}]`));
   const seen = new Set<string>();
@@ -84,6 +106,7 @@ export function parsePlan(json: unknown): BitPlan {
     quantizer: readText(plan.quantizer, "quantizer"),
     target: readText(plan.target, "target"),
     budgetBytes: readBytes(plan.budgetBytes, "budgetBytes"),
+    ...(plan.quantize === undefined ? {} : { quantize: readQuantization(plan.quantize) }),
     layers,
   };
 }
@@ -100,6 +123,20 @@ function readLayer(entry: unknown, where: string): PlannedLayer {
     bytes: readBytes(bytes, `${where}.bytes`),
     loss,
   };
+}
+
+function readQuantization(value: unknown): PlannedQuantization {
+  const { grid, activationOrder, damping } = readRecord(value, "quantize", quantizeKeys);
+  if (grid !== "mse" && grid !== "min-max") {
+    throw badPlan("quantize.grid", '"mse" or "min-max"', grid);
+  }
+  if (typeof activationOrder !== "boolean") {
+    throw badPlan("quantize.activationOrder", "true or false", activationOrder);
+  }
+  if (typeof damping !== "number" || !Number.isFinite(damping) || damping < 0) {
+    throw badPlan("quantize.damping", "a number, zero or above", damping);
+  }
+  return { grid, activationOrder, damping };
 }
 
 function readFormatId(value: unknown, layer: string, where: string): string {
@@ -129,15 +166,18 @@ function readRecord(
   value: unknown,
   where: string,
   keys: readonly string[],
+  optional: readonly string[] = [],
 ): Readonly<Record<string, unknown>> {
   if (!isRecord(value)) throw badPlan(where, "an object", value);
   const missing = keys.filter((key) => !Object.hasOwn(value, key));
-  const unknown = Object.keys(value).filter((key) => !keys.includes(key));
+  const unknown = Object.keys(value).filter(
+    (key) => !keys.includes(key) && !optional.includes(key),
+  );
   if (missing.length === 0 && unknown.length === 0) return value;
   const got =
     missing.length > 0 ? `${quoteNames(missing)} is missing` : `${quoteNames(unknown)} is unknown`;
   throw planError(
-    `at ${where}, ${got}. Expected the fields ${quoteNames(keys)}.`,
+    `at ${where}, ${got}. Expected the fields ${quoteNames(keys)}${optional.length > 0 ? ` and perhaps ${quoteNames(optional)}` : ""}.`,
     Object.keys(value).join(", "),
   );
 }

@@ -88,7 +88,7 @@ export const dataOptions = {
   } as Maybe<string>,
   window: {
     flags: "--window <tokens>",
-    help: "tokens per window of text (default: 256, or what the model fixes)",
+    help: "tokens per window of text; beside --protocol of calibration text only (default: 256, or what the model fixes)",
     parse: wholeNumber({ min: 1 }),
     advanced: true,
   } as Maybe<number>,
@@ -112,7 +112,7 @@ export const dataOptions = {
   } as Maybe<number>,
   bos: {
     flags: "--bos <token>",
-    help: "beginning of sequence: auto (as the tokenizer says), none or a token id",
+    help: "beginning of sequence: auto (as the tokenizer says), none or a token id; beside --protocol of calibration text only",
     parse: bosToken,
     advanced: true,
   } as Maybe<BosOption>,

@@ -34,7 +34,16 @@ export interface BitPlan {
   readonly target: string;
   /** Bytes that the quantizable weights may take. */
   readonly budgetBytes: number;
+  /** How weights become codes; plans without it leave that to the run. */
+  readonly quantize?: PlannedQuantization | undefined;
   readonly layers: readonly PlannedLayer[];
+}
+
+/** See `QuantizeOptions` of the methods. */
+export interface PlannedQuantization {
+  readonly grid: "mse" | "min-max";
+  readonly activationOrder: boolean;
+  readonly damping: number;
 }
 
 export interface PlannedLayer {

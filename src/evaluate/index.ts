@@ -14,10 +14,12 @@ import {
   type Runtime,
   type Session,
 } from "../runtime/index.ts";
+import { requireFinite } from "./finite.ts";
 import { type Estimate, mapEstimate, meanOverWindows, percentileOverWindows } from "./intervals.ts";
 import { findLogits, languageLoss, values } from "./language-loss.ts";
 import { outputLoss, termsOf } from "./output-loss.ts";
 
+export { requireFinite } from "./finite.ts";
 export type { Estimate } from "./intervals.ts";
 export { findLogits } from "./language-loss.ts";
 
@@ -76,8 +78,16 @@ export interface EvaluateOptions extends RunOptions {
  * Cost: one forward pass of each model. Numerics: losses in float32 inside the graph, summed in float64.
  *
  * @returns one quality per quantized model, in order.
+ * @throws numeric - a model computes NaN or overflows; see `requireFinite`.
  */
 export async function evaluateModels(options: EvaluateOptions): Promise<Quality[]> {
+  const qualities = await measureModels(options);
+  qualities.forEach(requireFinite);
+  return qualities;
+}
+
+/** `evaluateModels` for callers that can do with a model that computes NaN: its numbers are NaN then. */
+export async function measureModels(options: EvaluateOptions): Promise<Quality[]> {
   const { float, quantized, dataset, loss, runtime, signal, onEvent } = options;
   const language = loss.kind === "language";
   const reference = loss.reference(float);

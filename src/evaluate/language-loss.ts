@@ -103,9 +103,10 @@ export function languageLoss(graph: Graph): Loss {
         results,
       };
     },
-    total(results) {
-      const kl = values(results.kl);
-      return { sum: kl.reduce((sum, value) => sum + value, 0), count: kl.length };
+    overall(results) {
+      const tokens = results.map(({ kl }) => values(kl));
+      const count = tokens.reduce((sum, kl) => sum + kl.length, 0);
+      return tokens.reduce((sum, kl) => kl.reduce((all, value) => all + value, sum), 0) / count;
     },
   };
 }

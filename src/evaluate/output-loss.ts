@@ -7,7 +7,7 @@ import type { Loss } from "../runtime/index.ts";
 import { values } from "./language-loss.ts";
 
 /**
- * Relative squared error `Σ_outputs ‖ŷ − y‖² / ‖y‖²` of a batch.
+ * Relative squared error `Σ_outputs ‖ŷ − y‖² / ‖y‖²`, both norms over all data.
  *
  * Results: one vector per output, named as the output with "terms of " before it: ‖ŷ − y‖², ‖y‖², ŷ·y, ‖ŷ‖².
  *
@@ -48,12 +48,13 @@ export function outputLoss(graph: Graph): Loss {
       });
       return { model: editor.commit(), referenceInputs, targetsInput: undefined, results };
     },
-    total(results) {
-      const sum = outputs.reduce((total, { name }) => {
-        const [error, power] = values(results[termsOf(name)]);
+    overall(results) {
+      return outputs.reduce((total, { name }) => {
+        const terms = results.map((result) => values(result[termsOf(name)]));
+        const error = terms.reduce((sum, [own]) => sum + own, 0);
+        const power = terms.reduce((sum, [, own]) => sum + own, 0);
         return total + (power > 0 ? error / power : 0);
       }, 0);
-      return { sum, count: 1 };
     },
   };
 }

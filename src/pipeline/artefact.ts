@@ -3,12 +3,12 @@
  * Not here: what is in them. The model itself is written by `onnx/`.
  */
 import { createHash } from "node:crypto";
-import { readFile, realpath } from "node:fs/promises";
+import { access, readFile, realpath } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
 import { parsePlan, serializePlan } from "../allocate/index.ts";
 import { BitloomError, isBitloomError } from "../core/errors.ts";
 import type { BitPlan } from "../core/plan.ts";
-import { filesOf, type Model, PendingFiles } from "../onnx/index.ts";
+import { filesOf, type Model, openModel, PendingFiles } from "../onnx/index.ts";
 import { checkOutput, hashFile } from "./output.ts";
 
 export interface WriteFileOptions {
@@ -18,19 +18,44 @@ export interface WriteFileOptions {
   readonly inputs?: readonly string[] | undefined;
 }
 
+/** What a run reads and writes beside the files that its options name. */
+export interface CheckOutputsOptions extends WriteFileOptions {
+  /** The model that is read: its external data is an input too. */
+  readonly model?: string | undefined;
+  /** File or folder of the tokenizer; without it those beside the model and the data are inputs. */
+  readonly tokenizer?: string | undefined;
+  /** The model that is written: `<writtenModel>.data` may be its external data, so nothing else may have that name. */
+  readonly writtenModel?: string | undefined;
+}
+
 /**
  * Refuses outputs that cannot or must not be written, before any work is done.
  *
  * @param outputs - every file that will be written.
  * @throws output - an output is an input or another output, exists already, or its folder does not exist.
+ *
+ * Cost: with `model`, reading its graph; no weight is read.
  */
 export async function checkOutputs(
   outputs: readonly string[],
-  options: WriteFileOptions = {},
+  options: CheckOutputsOptions = {},
 ): Promise<void> {
-  const { inputs = [], force = false } = options;
+  const { force = false, writtenModel } = options;
+  const inputs = [...(options.inputs ?? []), ...(await impliedInputs(options))];
   const read = await Promise.all(inputs.map(placeOf));
   const taken: string[] = [];
+  if (writtenModel !== undefined) {
+    const data = `${writtenModel}.data`;
+    const place = await placeOf(data);
+    if (read.includes(place)) {
+      throw new BitloomError(
+        "output",
+        `"${data}", where the weights of "${writtenModel}" may go, is an input of this run, which is never altered. Choose another name.`,
+        { path: writtenModel },
+      );
+    }
+    taken.push(place);
+  }
   for (const output of outputs) {
     const place = await placeOf(output);
     const refuse = (why: string) => {
@@ -43,6 +68,30 @@ export async function checkOutputs(
     taken.push(place);
     await checkOutput("", output, force);
   }
+}
+
+/** Files that are read without being named: external data, tokenizer files. */
+async function impliedInputs(options: CheckOutputsOptions): Promise<string[]> {
+  const { model, tokenizer, inputs = [] } = options;
+  // A model that cannot be opened is an error of the run itself, with its own message.
+  const opened = model === undefined ? undefined : await openModel(model).catch(() => undefined);
+  const beside = [...(model === undefined ? [] : [model]), ...inputs].map(dirname);
+  const folders = tokenizer === undefined ? beside : [tokenizer, dirname(tokenizer)];
+  const places = [...new Set(folders)].flatMap((folder) =>
+    ["tokenizer.json", "tokenizer_config.json"].map((name) => join(folder, name)),
+  );
+  const exists = (place: string) =>
+    access(place).then(
+      () => true,
+      () => false,
+    );
+  const found = await Promise.all(places.map(exists));
+  return [
+    ...(model === undefined ? [] : [model]),
+    ...(opened ? filesOf(opened) : []),
+    ...(tokenizer === undefined ? [] : [tokenizer]),
+    ...places.filter((_, i) => found[i]),
+  ];
 }
 
 /** Where a path leads, whether or not there is a file yet. */

@@ -142,7 +142,8 @@ function withoutCostliest(
 }
 
 /**
- * The picks of a saved plan, with this file's bytes; losses are those it was saved with.
+ * The picks of a saved plan, with this file's bytes; losses are those it was saved with. A plan that was edited beyond
+ * its own budget is the caller's will: it is kept, with a notice.
  *
  * @throws bad-option - the plan names other layers than the model has, or a format that the target cannot hold.
  */
@@ -168,9 +169,17 @@ export function replayPlan(run: Run, plan: BitPlan): Choice {
           : [],
     };
   });
+  const picks = picksFromPlan(plan, alternatives);
+  const planned = picks.reduce((sum, { bytes }) => sum + bytes, 0);
+  if (planned > plan.budgetBytes) {
+    run.journal.notify({
+      code: "plan-over-budget",
+      message: `The plan's weights take ${planned} bytes, ${planned - plan.budgetBytes} more than the ${plan.budgetBytes} bytes it was made for; it is applied as it is.`,
+    });
+  }
   return {
     alternatives,
-    picks: picksFromPlan(plan, alternatives),
+    picks,
     budgetBytes: plan.budgetBytes,
     scoreUnit: `as saved in the plan (${plan.scorer})`,
     gate: undefined,

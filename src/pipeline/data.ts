@@ -2,11 +2,13 @@
  * The run's data: calibration, search and gate splits of one source, and what quality is reported on. Splits never
  * share a sample; without data of its own, evaluation takes a fourth split.
  */
-import { openDataset, protocols, splitDataset } from "../calibrate/index.ts";
+import { resolve } from "node:path";
+import { languageModelInputs, openDataset, protocols, splitDataset } from "../calibrate/index.ts";
 import type { BosOption, Dataset, Protocol } from "../core/dataset.ts";
 import { BitloomError } from "../core/errors.ts";
 import type { Notice } from "../core/events.ts";
 import type { Model } from "../onnx/index.ts";
+import { hashFile } from "./output.ts";
 
 export interface DataOptions {
   /** Text, .jsonl manifest or .npy; synthetic inputs when left out. */
@@ -14,9 +16,11 @@ export interface DataOptions {
   /** Data for the reported quality; held-out samples of the calibration data when left out. */
   readonly evaluate?: string | undefined;
   readonly tokenizer?: string | undefined;
-  /** Tokens per window, or the name of a protocol ("hf-2048", "llama.cpp-512") for evaluation. */
+  /** Tokens per window of calibration text; of evaluation text too, unless `protocol` says how that is cut. */
   readonly window?: number | undefined;
+  /** "hf-2048" or "llama.cpp-512": window, stride and BOS of the evaluation text. */
   readonly protocol?: string | undefined;
+  /** Applies where `window` does. */
   readonly bos?: BosOption | undefined;
   /** Calibration samples (windows of text); search and gate take a quarter each. Default 128. */
   readonly rows?: number | undefined;
@@ -48,12 +52,15 @@ export async function openData(model: Model, options: DataOptions): Promise<RunD
   const share = Math.max(1, Math.ceil(rows / 4));
   const common = { graph: model.graph, modelPath: model.path, tokenizer, seed };
   const wanted = rows + 2 * share + (evaluate === undefined ? evaluateRows : 0);
+  // A model with a fixed batch takes whole batches only; a manifest's samples are batches already.
+  const { fixedBatch = 1 } = languageModelInputs(model.graph) ?? {};
+  const unit = calibration !== undefined && /\.(jsonl|npy)$/i.test(calibration) ? 1 : fixedBatch;
   const source = await openDataset({
     ...common,
     path: calibration,
     window,
     bos,
-    rows: calibration === undefined ? Math.min(wanted, syntheticRows(wanted)) : undefined,
+    rows: calibration === undefined ? Math.max(4 * unit, syntheticRows(wanted)) : undefined,
   });
   const sizes = {
     calibrate: rows,
@@ -61,7 +68,7 @@ export async function openData(model: Model, options: DataOptions): Promise<RunD
     gate: share,
     ...(evaluate === undefined ? { evaluate: evaluateRows } : {}),
   };
-  const splits = splitDataset(source.samples, seed, sizes, source.overlap);
+  const splits = splitDataset(source.samples, seed, sizes, source.overlap, unit);
   if (evaluate === undefined) refuseProtocol(options.protocol);
   const reported =
     evaluate === undefined ? source.select(splits.evaluate) : await openReported(model, options);
@@ -70,8 +77,30 @@ export async function openData(model: Model, options: DataOptions): Promise<RunD
     search: source.select(splits.search),
     gate: source.select(splits.gate),
     evaluate: reported,
-    notices: source.notices,
+    notices: await noticesOf(source, reported, options),
   };
+}
+
+/** What both data sets say, each once, and that they are the same one. */
+async function noticesOf(
+  source: Dataset,
+  reported: Dataset,
+  { calibration, evaluate }: DataOptions,
+): Promise<Notice[]> {
+  const both = [...source.notices, ...(evaluate === undefined ? [] : reported.notices)];
+  const notices = new Map(both.map((notice) => [`${notice.code}\n${notice.message}`, notice]));
+  if (calibration === undefined || evaluate === undefined) return [...notices.values()];
+  const same =
+    resolve(calibration) === resolve(evaluate) ||
+    (await hashFile(calibration)) === (await hashFile(evaluate));
+  if (!same) return [...notices.values()];
+  return [
+    ...notices.values(),
+    {
+      code: "evaluation-is-calibration",
+      message: `"${evaluate}" is the calibration data too: the reported quality is not that of held-out data. Leave --evaluate out, or name other data.`,
+    },
+  ];
 }
 
 /** Opens the data that quality is reported on; synthetic without a path. */

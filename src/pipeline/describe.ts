@@ -7,7 +7,7 @@ import { yieldToEventLoop } from "../core/events.ts";
 import type { WeightFormat } from "../core/format.ts";
 import type { Layer } from "../core/layer.ts";
 import { dequantize } from "../core/quantized.ts";
-import { type Matrix, roundToFloat16 } from "../core/tensor.ts";
+import { dtypes, type Matrix, roundToFloat16 } from "../core/tensor.ts";
 import { jsonDb, type ReportedLayer } from "../report/index.ts";
 import type { Choice } from "./choice.ts";
 import { layerSqnrDb } from "./noise.ts";
@@ -42,7 +42,7 @@ export async function describeLayers(run: Run, choice: Choice): Promise<Reported
       shape: [layer.n, layer.k],
       block: subject.blocks.find(({ layers }) => layers.includes(layer.id))?.name ?? null,
       format: format.id,
-      bits: format.bits,
+      bits: writtenBits(layer, format),
       bytes,
       loss,
       sqnrDb: jsonDb(sqnrDb),
@@ -52,6 +52,12 @@ export async function describeLayers(run: Run, choice: Choice): Promise<Reported
     });
   }
   return reported;
+}
+
+/** Bits per weight in the file: a layer left as it is keeps its stored width. */
+function writtenBits(layer: Layer, format: WeightFormat): number {
+  const stored = dtypes[layer.dtype].bits;
+  return format.kind === "float" ? Math.min(format.bits, stored) : format.bits;
 }
 
 /** The weight as a runtime will see it. */

@@ -6,7 +6,7 @@ import { type UniformPlan, uniformPlans } from "../allocate/index.ts";
 import type { Dataset } from "../core/dataset.ts";
 import type { RunOptions } from "../core/events.ts";
 import type { LayerAlternatives, LayerScore } from "../core/plan.ts";
-import { evaluateModels, lossOf } from "../evaluate/index.ts";
+import { lossOf, measureModels, requireFinite } from "../evaluate/index.ts";
 import type { Model } from "../onnx/index.ts";
 import type { Loss, Runtime } from "../runtime/index.ts";
 
@@ -38,7 +38,11 @@ export interface GateResult {
 /** Uniform plans that are measured: the best predicted ones. Prediction is not exact, so more than one. */
 const measuredUniformPlans = 3;
 
-/** Cost: one pass over the gate split for the float model, the plan and up to three uniform plans. */
+/**
+ * Cost: one pass over the gate split for the float model, the plan and up to three uniform plans.
+ *
+ * @throws numeric - the best of these models computes NaN.
+ */
 export async function passGate(options: GateOptions): Promise<GateResult> {
   const { layers, picks, build } = options;
   const bytes = picks.reduce((sum, pick) => sum + pick.bytes, 0);
@@ -54,16 +58,17 @@ export async function passGate(options: GateOptions): Promise<GateResult> {
     uniform.push(plan);
     models.push(model);
   }
-  const qualities = await evaluateModels({ ...options, quantized: models });
-  // A model that computes NaN is the worst there is.
+  const qualities = await measureModels({ ...options, quantized: models });
+  // A model that computes NaN is the worst there is; it may lose, but never be written.
   const [planLoss, ...losses] = qualities.map((quality) => {
     const loss = lossOf(quality);
     return Number.isNaN(loss) ? Number.POSITIVE_INFINITY : loss;
   });
   const best = losses.indexOf(Math.min(...losses));
+  const loses = best >= 0 && losses[best] < planLoss;
+  requireFinite(qualities[loses ? best + 1 : 0]);
   if (best < 0) return { winner: "plan", picks, planLoss, uniform: undefined };
   const plan = uniform[best];
-  const loses = losses[best] < planLoss;
   return {
     winner: loses ? "uniform" : "plan",
     picks: loses ? plan.picks : picks,

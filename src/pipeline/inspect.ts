@@ -77,7 +77,7 @@ export async function inspectModel(
   modelPath: string,
   options: InspectOptions = {},
 ): Promise<ModelInspection> {
-  const { target = "portable", formats = defaultFormats() } = options;
+  const { target = "portable", formats = defaultFormats(target) } = options;
   const subject = await viewSubject(modelPath, target);
   const { model, layers, blocks, skipped } = subject;
   const { graph } = model;

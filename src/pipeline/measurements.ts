@@ -16,16 +16,15 @@ import {
 import { BitloomError } from "../core/errors.ts";
 import type { Notice } from "../core/events.ts";
 import { float32Format, parseFormat } from "../core/format.ts";
-import type { BitPlan, LayerAlternatives } from "../core/plan.ts";
-import { rewriteModel, weightBytes } from "../rewrite/index.ts";
+import type { BitPlan, LayerAlternatives, PlannedQuantization } from "../core/plan.ts";
 import { createRuntime } from "../runtime/index.ts";
 import { version } from "../version.ts";
 import { scoreAlternatives } from "./alternatives.ts";
 import { fingerprint, fingerprintModel, readJson } from "./artefact.ts";
 import { createJournal } from "./journal.ts";
 import type { StageOptions } from "./options.ts";
+import { largestOverhead } from "./overhead.ts";
 import { prepareRun, type Run } from "./run.ts";
-import type { Subject } from "./subject.ts";
 
 /** Scores of all layers in all formats; plain JSON. */
 export interface Measurements {
@@ -38,6 +37,8 @@ export interface Measurements {
   readonly data: { readonly description: string; readonly fingerprint: string };
   readonly scorer: string;
   readonly quantizer: string;
+  /** How the quantizer was set; plans hand it on. */
+  readonly quantize: PlannedQuantization;
   readonly target: string;
   /** Of the losses. */
   readonly unit: string;
@@ -47,8 +48,8 @@ export interface Measurements {
   readonly weights: number;
   readonly floatFileBytes: number;
   /**
-   * Most bytes of a written file that are not quantizable weights: the float file's, and the nodes and functions of
-   * the format that needs most. Budgets that speak of the file are met with this in reserve.
+   * Upper bound of the bytes of a written file that are not quantizable weights: the float file's, each layer's nodes
+   * in the format that needs most, and the functions of all formats. Budgets that speak of the file are met with this in reserve.
    */
   readonly overheadBytes: number;
   readonly layers: readonly MeasuredLayer[];
@@ -108,6 +109,7 @@ export async function scoreModel(
       },
       scorer: names.scorer,
       quantizer: names.quantizer,
+      quantize: methods.quantize,
       target: names.target,
       unit: run.scorer.forward ? run.searchLoss.unit : run.scorer.unit,
       formats: methods.formats.map(({ id }) => id),
@@ -146,42 +148,6 @@ const toMeasured = ({ layer, weights, block, importance, alternatives }: LayerAl
   alternatives: alternatives.map(({ format, bytes, loss }) => ({ format: format.id, bytes, loss })),
 });
 
-/** Overhead of the dearest uniform plan; a mixed plan needs the functions of the other formats too. */
-function largestOverhead(
-  { model, target, opset, layers, floatWeightBytes }: Subject,
-  offered: readonly LayerAlternatives[],
-): number {
-  const formats = offered.map(({ alternatives }) => alternatives.map(({ format }) => format));
-  // The first `most` layers in the format, where they can have it.
-  const overheadOf = (id: string, most = layers.length) => {
-    const picks = layers.map((layer, i) => {
-      const wanted = formats[i].find((format) => format.id === id);
-      return { layer, format: (i < most && wanted) || float32Format, weight: neverRead };
-    });
-    const planned = rewriteModel(model, picks, { target });
-    const sizes = picks.map(({ layer, format }) => weightBytes(target, layer, format, opset));
-    const bytes = planned.fileBytes - sizes.reduce((sum, size) => sum + size, 0);
-    return { bytes, addsFunctions: planned.functions.length > model.functions.length };
-  };
-  // Block sizes change a few digits only: one format per width and symmetry stands for all.
-  const ids = formats.flat().map(({ id }) => id);
-  const families = new Map(ids.map((id) => [id.replace(/-b\d+|-row/, ""), id] as const));
-  let largest = model.fileBytes - floatWeightBytes;
-  let functions = 0;
-  for (const id of families.values()) {
-    const uniform = overheadOf(id);
-    largest = Math.max(largest, uniform.bytes);
-    if (!uniform.addsFunctions) continue;
-    const first = formats.findIndex((own) => own.some((format) => format.id === id));
-    functions += Math.max(0, overheadOf(id, first + 1).bytes - overheadOf(id, first).bytes);
-  }
-  return largest + functions;
-}
-
-const neverRead = () => {
-  throw new TypeError("bug in bitloom: sizes follow from shapes, no weight is read");
-};
-
 export interface PlanOptions {
   /** "3.5bpw", "2.4MB", "25%". */
   readonly budget: string;
@@ -204,7 +170,8 @@ export async function planFormats(
   options: PlanOptions,
 ): Promise<BitPlan> {
   const { allocator = "knapsack", pins = [], minBits, maxBits } = options;
-  const { scorer, quantizer, target, weights, floatFileBytes, overheadBytes } = measurements;
+  const { scorer, quantizer, quantize, target, weights, floatFileBytes, overheadBytes } =
+    measurements;
   const budgetBytes = budgetToBytes(parseBudget(options.budget), {
     weights,
     floatFileBytes,
@@ -214,7 +181,7 @@ export async function planFormats(
   const layers = applyConstraints(offered, { pins, minBits, maxBits });
   const picks = await allocateBits({ layers, budgetBytes, allocator });
   const name = typeof allocator === "string" ? allocator : "custom";
-  return toPlan(picks, { scorer, allocator: name, quantizer, target, budgetBytes });
+  return toPlan(picks, { scorer, allocator: name, quantizer, target, budgetBytes, quantize });
 }
 
 /** float32 is measured for pins alone: unpinned layers get it only when it was asked for or nothing else is left. */
@@ -262,11 +229,18 @@ export async function loadMeasurements(path: string): Promise<Measurements> {
     check(typeof json[field] === "string", field, "a text", json[field]);
   for (const field of ["weights", "floatFileBytes", "overheadBytes"] as const)
     check(isCount(json[field]), field, "a whole number, zero or above", json[field]);
+  check(isQuantization(json.quantize), "quantize", "grid, order and damping", json.quantize);
   check(isListOf(json.formats, isText), "formats", "a list of format ids", json.formats);
   if (!Array.isArray(json.layers)) return refuse("layers", "a list", json.layers);
   for (const [i, entry] of json.layers.entries())
     check(isMeasuredLayer(entry), `layers[${i}]`, "a scored layer", entry);
   return json as Measurements;
+}
+
+function isQuantization(value: unknown): boolean {
+  const { grid, activationOrder, damping } = (value ?? {}) as PlannedQuantization;
+  const isGrid = grid === "mse" || grid === "min-max";
+  return isGrid && typeof activationOrder === "boolean" && Number.isFinite(damping) && damping >= 0;
 }
 
 const isText = (value: unknown) => typeof value === "string";

@@ -6,7 +6,7 @@ import { outputError } from "../score/index.ts";
 
 /**
  * `10·log₁₀(E‖W x‖² / E‖ΔW x‖²)`, dB, from the layer's Hessian and row frequencies; without either, of the weights
- * themselves: `10·log₁₀(‖W‖² / ‖ΔW‖²)`. Infinite for an exact result.
+ * themselves: `10·log₁₀(‖W‖² / ‖ΔW‖²)`. Infinite for an exact result, also where the signal is zero.
  */
 export async function layerSqnrDb(
   layer: Layer,
@@ -15,11 +15,8 @@ export async function layerSqnrDb(
 ): Promise<number> {
   const weight = await layer.readWeight();
   const zero = { ...weight, data: new Float32Array(weight.data.length) };
-  // A uniform table of rows measures the weights themselves.
-  const measured =
-    stats && (stats.hessian || stats.rowFrequency)
-      ? stats
-      : { hessian: undefined, rowFrequency: new Float64Array(layer.n).fill(1 / layer.n) };
+  const measured = stats ?? { hessian: undefined, rowFrequency: undefined };
   const noise = outputError(weight, quantized, measured);
+  if (noise === 0) return Number.POSITIVE_INFINITY;
   return 10 * Math.log10(outputError(weight, zero, measured) / noise);
 }

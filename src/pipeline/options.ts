@@ -80,6 +80,9 @@ export function withPlanMethods(options: QuantizePipelineOptions): QuantizePipel
     allocator: options.allocator ?? known(allocators, plan.allocator),
     quantizer: options.quantizer ?? known(quantizers, plan.quantizer),
     target: options.target ?? known(targets, plan.target),
+    grid: options.grid ?? plan.quantize?.grid,
+    activationOrder: options.activationOrder ?? plan.quantize?.activationOrder,
+    damping: options.damping ?? plan.quantize?.damping,
   };
 }
 
@@ -93,7 +96,7 @@ export interface ResolvedMethods {
 export function resolveMethods(options: MethodOptions): ResolvedMethods {
   const { grid, activationOrder, damping } = defaultQuantizeOptions;
   return {
-    formats: options.formats ?? defaultFormats(),
+    formats: options.formats ?? defaultFormats(options.target),
     pins: options.pins ?? [],
     quantize: {
       grid: options.grid ?? grid,

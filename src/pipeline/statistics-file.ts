@@ -34,7 +34,7 @@ export function statisticsFingerprint(
   return fingerprint({ format, model: statistics.model, data: statistics.data.fingerprint });
 }
 
-const format = "bitloom-statistics-1";
+const format = "bitloom-statistics-2";
 /** Headers of 10 000 layers are a few megabytes; more than this is no header. */
 const maxHeaderBytes = 64 * 2 ** 20;
 
@@ -46,6 +46,8 @@ interface TensorEntry {
 
 interface Description extends Omit<CollectedStatistics, "layers"> {
   readonly fingerprint: string;
+  /** sha256, hex, of everything after the header. */
+  readonly payload: string;
   /** Numbers as they are; arrays by the name of their tensor. */
   readonly layers: readonly {
     readonly layer: LayerId;
@@ -69,11 +71,12 @@ export async function saveStatistics(
   const known = new Map<string, string>();
   let size = 0;
   const store = (array: Float32Array | Float64Array): string => {
-    const key = createHash("sha256").update(bytesOf(array)).digest("hex");
+    const dtype = array instanceof Float64Array ? "F64" : "F32";
+    // Zeros of both types have the same bytes.
+    const key = dtype + createHash("sha256").update(bytesOf(array)).digest("hex");
     const stored = known.get(key);
     if (stored !== undefined) return stored;
     const name = `t${arrays.length}`;
-    const dtype = array instanceof Float64Array ? "F64" : "F32";
     tensors[name] = {
       dtype,
       shape: [array.length],
@@ -84,22 +87,27 @@ export async function saveStatistics(
     size += array.byteLength;
     return name;
   };
+  // Listing the layers fills `arrays`, which the checksum is of.
+  const layers = [...statistics.layers.values()].map((entry) => ({
+    layer: entry.layer,
+    tokens: entry.tokens,
+    values: Object.fromEntries(
+      statistics.needs.flatMap((name) => {
+        const value = entry[name];
+        if (value === undefined) return [];
+        return [[name, typeof value === "number" ? value : store(value)]];
+      }),
+    ),
+  }));
+  const payload = createHash("sha256");
+  for (const array of arrays) payload.update(bytesOf(array));
   const description: Description = {
     fingerprint: statisticsFingerprint(statistics),
+    payload: payload.digest("hex"),
     model: statistics.model,
     data: statistics.data,
     needs: statistics.needs,
-    layers: [...statistics.layers.values()].map((entry) => ({
-      layer: entry.layer,
-      tokens: entry.tokens,
-      values: Object.fromEntries(
-        statistics.needs.flatMap((name) => {
-          const value = entry[name];
-          if (value === undefined) return [];
-          return [[name, typeof value === "number" ? value : store(value)]];
-        }),
-      ),
-    })),
+    layers,
   };
   const metadata = { format, [format]: JSON.stringify(description) };
   const json = JSON.stringify({ __metadata__: metadata, ...tensors });
@@ -148,11 +156,14 @@ async function readStatistics(handle: FileHandle): Promise<CollectedStatistics> 
   if (!description) throw new Error("another kind or version of file");
   const start = 8 + headerBytes;
   const arrays = new Map<string, Float32Array | Float64Array>();
+  const payload = createHash("sha256");
   for (const [name, entry] of Object.entries(tensors as Record<string, TensorEntry>)) {
     const [from, to] = entry.data_offsets;
     const { buffer } = await readBytes(handle, start + from, to - from, size);
+    payload.update(new Uint8Array(buffer));
     arrays.set(name, entry.dtype === "F64" ? new Float64Array(buffer) : new Float32Array(buffer));
   }
+  if (payload.digest("hex") !== description.payload) throw new Error("a damaged file");
   const { model, data, needs } = description;
   const lookUp = (value: number | string | undefined) =>
     typeof value === "string" ? arrays.get(value) : value;

@@ -14,7 +14,7 @@ export interface StatisticsOptions extends RunOptions {
   readonly runtime: Runtime;
 }
 
-/** Statistics of all layers; with a notice where the data is thin for a Hessian. */
+/** Statistics of all layers; with a notice where no row reached a layer or the data is thin for a Hessian. */
 export async function collectStatistics(
   options: StatisticsOptions,
 ): Promise<ReadonlyMap<LayerId, LayerStats>> {
@@ -30,10 +30,21 @@ export async function collectStatistics(
     signal,
     onEvent,
   })) as ReadonlyMap<LayerId, LayerStats>;
+  // Without needs nothing is counted.
+  const unseen = layers.filter(({ id }) => needs.length > 0 && stats.get(id)?.tokens === 0);
+  if (unseen.length > 0) {
+    onEvent?.({
+      type: "notice",
+      notice: {
+        code: "no-rows",
+        message: `${unseen.length} layers saw no row of the calibration data ("${unseen[0].id}" first): they are rounded and judged by their weights alone. Give data that reaches them with --calibration, or more with --rows.`,
+      },
+    });
+  }
   if (needs.includes("hessian")) {
     const thin = layers.filter((layer) => {
       const entry = stats.get(layer.id);
-      return entry?.hessian && entry.tokens < 2 * layer.k;
+      return entry?.hessian && entry.tokens > 0 && entry.tokens < 2 * layer.k;
     });
     if (thin.length > 0) {
       const widest = Math.max(...thin.map(({ k }) => k));

@@ -91,9 +91,13 @@ function nothingToQuantize(skipped: readonly SkippedNode[]): BitloomError {
   );
 }
 
-/** The formats that `--formats` names by default: every width, blocks of 32, 64 and 128, symmetric and asymmetric. */
-export function defaultFormats(): WeightFormat[] {
-  return formatGrid(integerBits, [32, 64, 128]);
+/**
+ * The formats on offer by default: every width, blocks of 32, 64 and 128, symmetric and asymmetric; and those that the
+ * target adds because it cannot express any of these on some models.
+ */
+export function defaultFormats(target: TargetName | Target = "portable"): WeightFormat[] {
+  const { extraFormats = [] } = resolveTarget(target);
+  return [...formatGrid(integerBits, [32, 64, 128]), ...extraFormats];
 }
 
 /** Formats from their ids; a bare width ("4" or "int4") stands for all of that width in the default grid. */

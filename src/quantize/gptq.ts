@@ -3,6 +3,7 @@
  * Not here: the factor's mathematics (`math/inverse-factor.ts`), the grids' (`grid-search.ts`).
  * Invariant: neither weight nor Hessian is modified.
  */
+import { BitloomError, invariant } from "../core/errors.ts";
 import { blocksPerRow, effectiveBlockSize, type WeightFormat } from "../core/format.ts";
 import type { QuantizeInput, QuantizeOptions, Quantizer } from "../core/method.ts";
 import type { QuantizedTensor } from "../core/quantized.ts";
@@ -41,7 +42,8 @@ const tileColumns = 256;
  *   diag(H) 0.630 / 0.550 / 0.604.
  * Numerics: float64; ties to even; columns with H_kk = 0 are rounded without propagation; a failed factorization
  *   raises λ tenfold, at most five times, each time with a `damping-raised` notice; equal diagonals keep column order.
- * @throws numeric - a weight or the Hessian is not finite, or no damping makes the Hessian positive definite.
+ * @throws numeric - a weight or the Hessian is not finite, no damping makes the Hessian positive definite, or the fed
+ *   forward errors overflow.
  */
 function quantize(input: QuantizeInput<"hessian">): QuantizedTensor {
   const { weight, format, stats, options } = input;
@@ -58,6 +60,7 @@ function quantize(input: QuantizeInput<"hessian">): QuantizedTensor {
     ? fitGrids(weight, format, { grid: options.grid, importance, layer })
     : emptyGrids(weight, format);
   const run: Run = {
+    layer,
     weight,
     format,
     order,
@@ -75,6 +78,7 @@ function quantize(input: QuantizeInput<"hessian">): QuantizedTensor {
 
 /** What stays the same while the rows of one matrix are quantized. */
 interface Run {
+  readonly layer: string;
   readonly weight: Matrix;
   readonly format: WeightFormat;
   readonly order: Int32Array | undefined;
@@ -97,6 +101,10 @@ function quantizeRows(run: Run, start: number, count: number, work: Float64Array
   }
   // A block must not straddle two column groups: its grid needs all earlier errors spread already.
   const group = Math.max(lazyColumns, format.blockSize);
+  invariant(
+    group % Math.max(1, format.blockSize) === 0,
+    `GPTQ got blocks of ${format.blockSize}, which neither divide ${lazyColumns} nor are whole multiples of it`,
+  );
   const errors = new Float64Array(count * group);
   const values = new Float64Array(effectiveBlockSize(format, cols));
   for (let first = 0; first < cols; first += group) {
@@ -106,6 +114,18 @@ function quantizeRows(run: Run, start: number, count: number, work: Float64Array
     }
     spreadErrors(run.factor, cols, work, count, first, end, errors, group);
   }
+  checkCorrected(run.layer, work.subarray(0, count * cols), start, cols);
+}
+
+/** A weight that overflowed on the way has a code all the same: it must not pass for a result. */
+function checkCorrected(layer: string, work: Float64Array, start: number, cols: number): void {
+  const index = work.findIndex((value) => !Number.isFinite(value));
+  if (index < 0) return;
+  throw new BitloomError(
+    "numeric",
+    `GPTQ overflowed in "${layer}": expected finite corrected weights, got ${work[index]} in row ${start + Math.floor(index / cols)}. Use more calibration data, --quantizer rtn, or keep this layer in float.`,
+    { layer, step: "gptq" },
+  );
 }
 
 /** Quantizes columns first .. end − 1 of one row, spreading errors within them and collecting them in `errors`. */

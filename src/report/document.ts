@@ -22,7 +22,7 @@ export interface ReportedLayer {
   readonly bytes: number;
   /** Predicted by the scorer, in its unit. */
   readonly loss: number;
-  /** Of the layer's own output on the calibration data; of the weights where there is no Hessian. null = exact. */
+  /** Of the layer's own output on the calibration data; of the weights where there are no statistics. null = exact. */
   readonly sqnrDb: number | null;
   /** Loss saved per byte by the layer's next better format; null at its best. */
   readonly nextUpgrade: { readonly format: string; readonly lossPerByte: number } | null;
@@ -57,6 +57,7 @@ export interface OutputQualityReport {
   readonly samples: number;
   readonly outputs: readonly {
     readonly name: string;
+    /** null = exact; −999 = zero in the float model only. */
     readonly sqnrDb: number | null;
     readonly cosine: number;
   }[];

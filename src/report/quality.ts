@@ -1,10 +1,17 @@
 /** Measured quality as report entries. */
 import type { Dataset } from "../core/dataset.ts";
+import { invariant } from "../core/errors.ts";
 import type { Quality } from "../evaluate/index.ts";
 import type { QualityReport } from "./document.ts";
 
-/** dB values for JSON, which has no infinity: null stands for an exact result. */
-export const jsonDb = (db: number): number | null => (Number.isFinite(db) ? db : null);
+/** What stands for −∞ dB in JSON: an output that is zero in the float model and not zero in the quantized one. */
+const lowestDb = -999;
+
+/** dB values for JSON, which has no infinities: null stands for an exact result (+∞), −999 for −∞. */
+export function jsonDb(db: number): number | null {
+  invariant(!Number.isNaN(db), "a signal-to-noise ratio is NaN");
+  return db === Number.POSITIVE_INFINITY ? null : Math.max(lowestDb, db);
+}
 
 /**
  * @param protocol - one line: window, stride, BOS.

@@ -11,6 +11,8 @@ export interface Target {
   readonly source: string;
   /** How scales are stored. */
   readonly scaleType: "float32" | "float16";
+  /** Formats offered by default beside the usual grid. */
+  readonly extraFormats?: readonly WeightFormat[];
   /** `accuracy_level` of MatMulNBits; undefined leaves it out. */
   readonly accuracyLevel: number | undefined;
   /** The form that holds this format, or the reason why there is none. */

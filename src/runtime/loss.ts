@@ -17,8 +17,12 @@ export interface Loss {
    * @param withTargets - language only: take the next tokens too and give their negative log-likelihood.
    */
   compare(model: Model, withTargets: boolean): ComparedModel;
-  /** Σ loss and its count (tokens, or samples) of one run's results. */
-  total(results: Feeds): { readonly sum: number; readonly count: number };
+  /**
+   * The loss over several runs' results, as if they had been one batch: how data are cut into batches plays no part.
+   * Language: the mean over all tokens. Outputs: Σ over outputs of Σ ‖ŷ − y‖² / Σ ‖y‖², the sums over runs; an output
+   * that is zero in the float model adds nothing.
+   */
+  overall(results: readonly Feeds[]): number;
 }
 
 export interface ComparedModel {

@@ -128,7 +128,8 @@ function createCaller(): Caller {
     worker.on("message", (answer: { id: number; result: unknown; error?: string }) => {
       const entry = waiting.get(answer.id);
       waiting.delete(answer.id);
-      if (waiting.size === 0) worker.unref();
+      // While it is ending, its exit is awaited: an unreferenced worker would let the process end before.
+      if (waiting.size === 0 && !gone) worker.unref();
       if (answer.error === undefined) entry?.resolve(answer.result);
       else entry?.reject(new Error(answer.error));
     });

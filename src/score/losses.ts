@@ -31,7 +31,8 @@ function difference(a: Matrix, b: Matrix): Matrix {
 
 /**
  * Mean squared error of the layer's output rows: `½ tr(ΔW H ΔWᵀ)` over matrix uses (H = (2/T) XᵀX) plus
- * `Σ_n p_n ‖ΔW_n‖²` over gathered rows, p the frequency of row n.
+ * `Σ_n p_n ‖ΔW_n‖²` over gathered rows, p the frequency of row n. Without either (no calibration row reached the layer)
+ * the error of the weights themselves, `‖ΔW‖² / N`: as if every row were gathered equally often.
  *
  * Cost: O(N·K²).
  */
@@ -42,6 +43,8 @@ export function outputError(
 ): number {
   let error = 0;
   if (stats.hessian) error += quadraticForm(difference(weight, quantized), stats.hessian) / 2;
+  if (!stats.hessian && !stats.rowFrequency)
+    return squaredDistance(weight, quantized) / weight.rows;
   if (stats.rowFrequency) {
     const { rows, cols } = weight;
     for (let n = 0; n < rows; n++) {

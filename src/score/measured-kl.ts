@@ -6,7 +6,7 @@ import {
   type ScoreCandidate,
   type ScoreInput,
 } from "../core/score.ts";
-import { monotone, outputError, scoreEach } from "./losses.ts";
+import { monotone, outputError, scoreEach, statsOf } from "./losses.ts";
 
 /**
  * `loss(l, b) = KL(p_float ‖ p with only layer l in format b)`, nats per token (for graphs that are no language model:
@@ -14,6 +14,8 @@ import { monotone, outputError, scoreEach } from "./losses.ts";
  *
  * Measured once per layer and width, in the middle format of that width (of those with an output error above 0); the
  * other formats of the width are extrapolated by the ratio of their output errors. Formats without output error get 0.
+ * A layer that no row reached, neither in calibration nor in search, has no loss to measure: its weight error counts as
+ * much as a unit of output error costs on average elsewhere (the sums' ratio over all other layers).
  * Made monotone in the width within one block size and symmetry.
  *
  * Cost: widths × layers suffix passes over the search split, plus `output-error` for every format.
@@ -51,22 +53,35 @@ export const measuredKl = defineScorer({
       return representatives(candidate, (f) => error[f] > 0 && bits.has(candidate.formats[f].bits));
     });
     const again = await measureFormats(input, probe, instead);
+    const losses = input.candidates.map((candidate, i) => {
+      const error = errorsOf(candidate);
+      const known = new Map([...measured[i], ...again[i]]);
+      return candidate.formats.map((format, f) => {
+        if (error[f] === 0) return 0;
+        const base = [...known.keys()].find(
+          (index) => candidate.formats[index].bits === format.bits && error[index] > 0,
+        );
+        return base === undefined ? 0 : ((known.get(base) ?? 0) * error[f]) / error[base];
+      });
+    });
+    const unreached = input.candidates.map(
+      ({ layer }, i) => statsOf(input, layer).tokens === 0 && losses[i].every((loss) => loss === 0),
+    );
+    const reached = input.candidates.flatMap((candidate, i) =>
+      unreached[i] ? [] : [{ loss: sum(losses[i]), error: sum(errorsOf(candidate)) }],
+    );
+    const totalError = sum(reached.map(({ error }) => error));
+    const price = totalError > 0 ? sum(reached.map(({ loss }) => loss)) / totalError : 1;
     return new Map<string, LayerLosses>(
       input.candidates.map((candidate, i) => {
-        const error = errorsOf(candidate);
-        const known = new Map([...measured[i], ...again[i]]);
-        const losses = candidate.formats.map((format, f) => {
-          if (error[f] === 0) return 0;
-          const base = [...known.keys()].find(
-            (index) => candidate.formats[index].bits === format.bits && error[index] > 0,
-          );
-          return base === undefined ? 0 : ((known.get(base) ?? 0) * error[f]) / error[base];
-        });
-        return [candidate.layer.id, { losses: monotone(candidate, losses) }];
+        const own = unreached[i] ? errorsOf(candidate).map((error) => price * error) : losses[i];
+        return [candidate.layer.id, { losses: monotone(candidate, own) }];
       }),
     );
   },
 });
+
+const sum = (values: readonly number[]) => values.reduce((total, value) => total + value, 0);
 
 /** Measured losses of chosen formats, by index of the format, one map per candidate. */
 async function measureFormats(
@@ -74,7 +89,7 @@ async function measureFormats(
   probe: LossProbe,
   chosen: readonly (readonly number[])[],
 ): Promise<Map<number, number>[]> {
-  const total = chosen.reduce((sum, indices) => sum + indices.length, 0);
+  const total = sum(chosen.map(({ length }) => length));
   if (total === 0) return chosen.map(() => new Map());
   let done = 0;
   const jobs = input.candidates.map(({ layer, formats }, i) => ({

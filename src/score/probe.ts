@@ -18,7 +18,7 @@ import {
   type Runtime,
   runBatches,
 } from "../runtime/index.ts";
-import { frontierOf, prefixModel, suffixModel } from "./suffix.ts";
+import { frontierOf, prefixModel, type Suffix, suffixModel } from "./suffix.ts";
 
 export interface ProbeOptions extends RunOptions {
   readonly model: Model;
@@ -29,7 +29,7 @@ export interface ProbeOptions extends RunOptions {
 }
 
 /**
- * @returns a probe whose losses are means over the search data, in the loss's unit; 0 is the float model.
+ * @returns a probe whose losses are over all search data (`Loss.overall`), in the loss's unit; 0 is the float model.
  *
  * Cost: per block one prefix pass and, per candidate, one pass of the suffix. Memory: the block's frontier values and
  * the reference values of all search batches.
@@ -71,14 +71,12 @@ export async function createLossProbe(options: ProbeOptions): Promise<LossProbe>
             );
             const { feeds } = await dataset.batch(i);
             const all: Feeds = { ...feeds, ...values, ...floats, ...Object.fromEntries(named) };
-            return Object.fromEntries(
-              Object.entries(all).filter(([name]) => suffix.inputs.includes(name)),
-            );
+            return suffix.feeds(all);
           }),
         );
         await runGroup({
           group,
-          suffix: suffix.model,
+          suffix,
           batches,
           compared,
           options,
@@ -123,7 +121,7 @@ function groupJobs(jobs: readonly ProbeJob[], blocks: readonly Block[]): ProbeJo
 
 interface GroupRun {
   readonly group: readonly ProbeJob[];
-  readonly suffix: Model;
+  readonly suffix: Suffix;
   readonly batches: readonly Feeds[];
   readonly compared: ComparedModel;
   readonly options: ProbeOptions;
@@ -141,26 +139,19 @@ async function runGroup(run: GroupRun): Promise<void> {
   for (const job of group) results.set(job, new Array<number>(job.candidates.length));
   let next = 0;
   const work = async (worker: number) => {
-    const session = await runtime.open(suffix, { worker });
+    const session = await runtime.open(suffix.model, { worker });
     try {
       for (let task = tasks[next++]; task; task = tasks[next++]) {
         throwIfAborted(signal, "scoring");
         await yieldToEventLoop();
         const { job, candidate, index } = task;
         const weight = job.layer.toStored(await candidate());
-        let sum = 0;
-        let count = 0;
-        for (const feeds of batches) {
-          const output = await session.run(
-            { ...feeds, [job.layer.weight]: weight },
-            compared.results,
-          );
-          const total = loss.total(output);
-          sum += total.sum;
-          count += total.count;
-        }
+        const replaced = suffix.feeds({ [job.layer.weight]: weight });
+        const outputs: Feeds[] = [];
+        for (const feeds of batches)
+          outputs.push(await session.run({ ...feeds, ...replaced }, compared.results));
         const losses = results.get(job);
-        if (losses) losses[index] = Math.max(0, sum / count);
+        if (losses) losses[index] = Math.max(0, loss.overall(outputs));
         onDone?.(job.layer);
       }
     } finally {

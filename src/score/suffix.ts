@@ -2,8 +2,11 @@
  * Cuts a graph at the values that do not depend on some weights: what comes before is run once and kept, what comes
  * after is run again for every candidate of those weights.
  */
-import type { Feeds } from "../core/feeds.ts";
+import type { Feeds, FeedTensor } from "../core/feeds.ts";
+import { dtypes, fromBfloat16Bits } from "../core/tensor.ts";
 import {
+  attribute,
+  editModel,
   extractSubgraph,
   type Graph,
   type Model,
@@ -15,7 +18,10 @@ import {
 export interface Suffix {
   /** Takes the frontier values, the weights, and the other inputs it still needs. */
   readonly model: Model;
+  /** The values it takes, by their names in the whole graph. */
   readonly inputs: readonly string[];
+  /** Its feeds, of these values those that it takes. */
+  feeds(values: Feeds): Feeds;
 }
 
 /**
@@ -80,5 +86,41 @@ export function suffixModel(
     inputs,
     outputs: graph.outputs.filter(({ name }) => results.includes(name)),
   });
-  return { model: part, inputs: part.graph.inputs.map(({ name }) => name) };
+  const names = part.graph.inputs.map(({ name }) => name);
+  const editor = editModel(part);
+  // The JavaScript API of ONNX Runtime has no bfloat16 tensors: such a value comes in as float32, without loss.
+  const widened = new Map<string, string>();
+  for (const { name, dtype, shape } of part.graph.inputs) {
+    if (dtype !== "bfloat16") continue;
+    const wide = editor.uniqueName(`${name}_float32`);
+    editor.removeInput(name);
+    editor.addInput({ name: wide, dtype: "float32", shape });
+    const to = attribute.int(dtypes.bfloat16.code);
+    const node = editor.uniqueName("bitloom_Cast");
+    editor.addNodes([
+      { name: node, opType: "Cast", inputs: [wide], outputs: [name], attributes: { to } },
+    ]);
+    widened.set(name, wide);
+  }
+  return {
+    model: widened.size > 0 ? editor.commit() : part,
+    inputs: names,
+    feeds: (values) =>
+      Object.fromEntries(
+        names
+          .filter((name) => name in values)
+          .map((name) => {
+            const wide = widened.get(name);
+            return wide ? [wide, toFloat(values[name])] : [name, values[name]];
+          }),
+      ),
+  };
+}
+
+/** A bfloat16 tensor as float32. */
+function toFloat({ dtype, shape, data }: FeedTensor): FeedTensor {
+  const bits = data as Uint16Array;
+  return dtype === "bfloat16"
+    ? { dtype: "float32", shape, data: Float32Array.from(bits, fromBfloat16Bits) }
+    : { dtype, shape, data };
 }

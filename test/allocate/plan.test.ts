@@ -49,6 +49,16 @@ test("a plan survives the way through its file", () => {
   expect(parsePlan(JSON.parse(serializePlan(empty)))).toEqual(empty);
 });
 
+test("settings of the quantizer are optional and read strictly", () => {
+  const quantize = { grid: "min-max", activationOrder: true, damping: 0.02 } as const;
+  const written = toPlan([layers[0].alternatives[0]], { ...origin, quantize });
+  expect(parsePlan(JSON.parse(serializePlan(written)))).toEqual({ ...written, quantize });
+  expect(plan).not.toHaveProperty("quantize");
+  for (const wrong of [null, {}, { ...quantize, grid: "other" }, { ...quantize, seed: 1 }]) {
+    expect(() => parsePlan({ ...written, quantize: wrong })).toThrow(/at quantize/);
+  }
+});
+
 describe("parsePlan refuses", () => {
   const [first] = plan.layers;
   test.each([

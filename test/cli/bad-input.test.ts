@@ -258,23 +258,25 @@ describe("Ctrl-C half-way", () => {
     ...["-c", join(tinyLm, "calibration.txt"), "--rows", "32", "-b", "4bpw"],
   ];
 
-  test.each(["SIGINT", "SIGTERM"] as const)(
-    "%s while scoring exits with 130, nothing written",
-    async (name) => {
-      let sent = false;
-      const { code, signal, stdout, stderr } = await run([...long, ...out(), "--json"], {
-        onError(text, child) {
-          if (sent || !text.includes("score layers")) return;
-          sent = true;
-          child.kill(name);
-        },
-      });
-      expect({ sent, code, signal }).toEqual({ sent: true, code: 130, signal: null });
-      expect(JSON.parse(stdout).error).toMatchObject({ code: "aborted" });
-      expect(stderr).not.toMatch(/evaluate|save/);
-      expect(folder.files()).toEqual([]);
-    },
-  );
+  test.each([
+    ["SIGINT", 0],
+    ["SIGTERM", 0],
+    // Far enough that forward passes are under way on the worker threads.
+    ["SIGINT", 1500],
+  ] as const)("%s, %i ms into scoring, exits with 130, nothing written", async (name, delayMs) => {
+    let sent = false;
+    const { code, signal, stdout, stderr } = await run([...long, ...out(), "--json"], {
+      onError(text, child) {
+        if (sent || !text.includes("score layers")) return;
+        sent = true;
+        setTimeout(() => child.kill(name), delayMs);
+      },
+    });
+    expect({ sent, code, signal }).toEqual({ sent: true, code: 130, signal: null });
+    expect(JSON.parse(stdout).error).toMatchObject({ code: "aborted" });
+    expect(stderr).not.toMatch(/evaluate|save/);
+    expect(folder.files()).toEqual([]);
+  });
 
   test("a second one ends the process at once", async () => {
     let sent = 0;

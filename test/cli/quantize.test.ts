@@ -1,7 +1,7 @@
-import { readFile, writeFile } from "node:fs/promises";
+import { copyFile, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { openModel } from "../../src/onnx/index.ts";
+import { openModel, saveModel } from "../../src/onnx/index.ts";
 import { type Finished, quick, run, scratch, tinyLm } from "../support/command.ts";
 
 const folder = scratch();
@@ -119,6 +119,22 @@ describe("quantize MODEL on a language model", () => {
     expect(await bytesOf("mine.onnx")).toEqual(await bytesOf("a.onnx"));
   });
 
+  test("inputs that no option names are never replaced", async () => {
+    await saveModel(await openModel(model), folder.at("ext.onnx"), { externalData: "always" });
+    await copyFile(join(tinyLm, "tokenizer.json"), folder.at("tokenizer.json"));
+    const before = await bytesOf("ext.onnx.data");
+    const start = [folder.at("ext.onnx"), ...args.slice(1), "--force", "-o"];
+    for (const side of ["ext.onnx.data", "tokenizer.json", "x.onnx.data"]) {
+      const refused = await run([...start, folder.at("x.onnx"), "--save-plan", folder.at(side)]);
+      expect(refused).toMatchObject({ code: 1, stdout: "" });
+      expect(refused.stderr).toMatch(/is an input of this run|is named for two outputs/);
+    }
+    const output = await run([...start, folder.at("ext.onnx.data")]);
+    expect(output.stderr).toMatch(/is an input of this run/);
+    expect(await bytesOf("ext.onnx.data")).toEqual(before);
+    expect(folder.files()).not.toContain("x.onnx");
+  });
+
   test("a missed quality bound exits with 3 and writes nothing", async () => {
     for (const bound of [
       ["--max-kl", "1e-6"],
@@ -182,6 +198,64 @@ describe("verb by verb", () => {
     expect((await openModel(folder.at("share.onnx"))).fileBytes).toBeLessThanOrEqual(
       0.25 * (await openModel(model)).fileBytes,
     );
+  });
+
+  test("a planned file budget is kept by the real file, whatever widths are mixed", async () => {
+    const scores = folder.at("wide.json");
+    const cheap = ["-s", "weight-error", "-q", "rtn", "--rows", "4", "--evaluate-rows", "4"];
+    const offer = ["-f", "int2-b32,int3-b32,int4-b32-asym,int5-b32,int8-b32"];
+    expect((await run(["score", model, ...cheap, ...offer, "-o", scores])).code).toBe(0);
+    for (const share of ["12%", "16%", "20%"]) {
+      const name = folder.at(`wide-${share}`);
+      const planned = await run(["plan", "--scores", scores, "-b", share, "-o", `${name}.json`]);
+      expect(planned).toMatchObject({ code: 0 });
+      const applied = await run([
+        ...["apply", model, "--rows", "4", "--evaluate-rows", "4"],
+        ...["--plan", `${name}.json`, "-o", `${name}.onnx`, "--json"],
+      ]);
+      const { output } = JSON.parse(applied.stdout);
+      expect(output.bytes).toBeLessThanOrEqual((Number.parseInt(share, 10) / 100) * 4_594_851);
+    }
+  });
+
+  test("a plan brings its settings of the quantizer along", async () => {
+    const own = data.filter((word) => !["--quantizer", "rtn"].includes(word));
+    const settings = [
+      ...quick,
+      ...method,
+      "-b",
+      "5bpw",
+      "--grid",
+      "min-max",
+      "--save-plan",
+      folder.at("grid.json"),
+    ];
+    expect((await run([model, ...settings, "-o", folder.at("g.onnx")])).code).toBe(0);
+    const apply = ["apply", model, ...own, "--plan", folder.at("grid.json")];
+    expect((await run([...apply, "-o", folder.at("g2.onnx")])).code).toBe(0);
+    expect(await bytesOf("g2.onnx")).toEqual(await bytesOf("g.onnx"));
+    const over = ["--grid", "mse", "-o", folder.at("g3.onnx")];
+    expect((await run([...apply, ...over])).code).toBe(0);
+    expect(await bytesOf("g3.onnx")).not.toEqual(await bytesOf("g.onnx"));
+  });
+
+  test("a plan edited beyond its budget is applied, evaluation on calibration data too, both said", async () => {
+    const plan = JSON.parse(await readFile(folder.at("plan.json"), "utf8"));
+    plan.layers[0].format = "float32";
+    await writeFile(folder.at("over.json"), JSON.stringify(plan));
+    const same = ["--evaluate", join(tinyLm, "calibration.txt")];
+    const { code, stdout } = await run([
+      ...["apply", model, ...data, ...same, "--plan", folder.at("over.json"), "--json"],
+      ...["-o", folder.at("over.onnx")],
+    ]);
+    expect(code).toBe(0);
+    const report = JSON.parse(stdout);
+    const codes = report.notices.map((notice: { code: string }) => notice.code);
+    expect(codes).toEqual(
+      expect.arrayContaining(["plan-over-budget", "evaluation-is-calibration"]),
+    );
+    expect(report.budgetBytes).toBe(plan.budgetBytes);
+    expect(report.weightBytes).toBeGreaterThan(plan.budgetBytes);
   });
 
   test("statistics of other data are refused", async () => {

@@ -19,6 +19,7 @@ import {
   findLogits,
   type LanguageQuality,
   lossOf,
+  measureModels,
   type OutputQuality,
 } from "../../src/evaluate/index.ts";
 import { findLayers } from "../../src/layers/index.ts";
@@ -331,6 +332,47 @@ describe("other models", () => {
     expect(lossOf(same)).toBe(0);
     expect(other.outputs).toEqual([{ name: "y", sqnrDb: Number.NEGATIVE_INFINITY, cosine: 0 }]);
     expect(lossOf(other)).toBe(Number.POSITIVE_INFINITY);
+  });
+
+  test("a model that computes NaN is an error, not exact; measureModels tells it as NaN", async () => {
+    const scaled = (value: number) =>
+      graph()
+        .input("x", "float32", ["rows", 16])
+        .output("y", "float32", ["rows", 16])
+        .initializer("f", [1], Float32Array.of(value))
+        .node("Mul", ["x", "f"], ["y"])
+        .model();
+    const [float, broken] = [scaled(1), scaled(Number.NaN)];
+    const loss = chooseLoss(float.graph, data);
+    const common = { float, dataset: data, loss, runtime: one };
+    const quantized = [float, broken];
+    await expect(evaluateModels({ ...common, quantized })).rejects.toMatchObject({
+      code: "numeric",
+      message: expect.stringContaining('output "y"'),
+    });
+    expect((await measureModels({ ...common, quantized })).map(lossOf)).toEqual([0, Number.NaN]);
+    const overflowing = scaled(Number.POSITIVE_INFINITY);
+    await expect(evaluateModels({ ...common, quantized: [overflowing] })).rejects.toMatchObject({
+      code: "numeric",
+    });
+  });
+
+  test("a language model that computes NaN is an error", async () => {
+    const model = toyTransformer();
+    const layer = findLayers(model.graph).layers.at(-1);
+    if (!layer) throw new Error("no layer");
+    const weight = await layer.readWeight();
+    const stored = layer.toStored({ ...weight, data: weight.data.map(() => Number.NaN) });
+    const dataset = await openDataset({ graph: model.graph, rows: 2, window: 8, batchSize: 2 });
+    const loss = chooseLoss(model.graph, dataset);
+    const common = { dataset, loss, runtime: one };
+    const broken = withWeight(model, layer.weight, stored);
+    await expect(
+      evaluateModels({ ...common, float: model, quantized: [broken] }),
+    ).rejects.toMatchObject({ code: "numeric", detail: { layer: "the quantized model" } });
+    await expect(
+      evaluateModels({ ...common, float: broken, quantized: [model] }),
+    ).rejects.toMatchObject({ code: "numeric", detail: { layer: "the float model" } });
   });
 
   test("a graph without float outputs has nothing to compare", () => {

@@ -32,6 +32,7 @@ const measured: Measurements = {
   data: { description: "d", fingerprint: "e" },
   scorer: "output-error",
   quantizer: "rtn",
+  quantize: { grid: "mse", activationOrder: false, damping: 0.01 },
   target: "portable",
   unit: "u",
   formats: ["int4-b32", "int8-b32"],
@@ -77,6 +78,7 @@ test("a file that is no measurements is refused with the place", async () => {
     [null, /at the top level/],
     [{ ...measured, version: 2 }, /at version/],
     [{ ...measured, overheadBytes: -1 }, /at overheadBytes/],
+    [{ ...measured, quantize: { grid: "mse" } }, /at quantize/],
     [{ ...measured, formats: "int4-b32" }, /at formats/],
     [
       { ...measured, layers: [layer("a", 1), { ...layer("b", 1), alternatives: [] }] },

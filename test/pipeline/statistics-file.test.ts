@@ -45,6 +45,17 @@ test("the file is a safetensors file that stores equal arrays once", async () =>
   expect(bytes.length).toBe(8 + length + 84);
 });
 
+test("arrays with equal bytes keep their types", async () => {
+  const zeros: CollectedStatistics = {
+    ...collected,
+    layers: new Map([layer("q", { hessian: new Float64Array(4), absMax: new Float32Array(8) })]),
+  };
+  await saveStatistics(zeros, folder.at("zeros"));
+  const loaded = (await loadStatistics(folder.at("zeros"))).layers.get("q");
+  expect(loaded?.hessian).toEqual(new Float64Array(4));
+  expect(loaded?.absMax).toEqual(new Float32Array(8));
+});
+
 test("damaged files are refused, existing ones are kept", async () => {
   await writeFile(folder.at("cut"), await readFile(folder.at("s")));
   await truncate(folder.at("cut"), 400);
@@ -56,6 +67,13 @@ test("damaged files are refused, existing ones are kept", async () => {
   const edited = (await readFile(folder.at("s"))).toString("latin1").replace("mmm", "nnn");
   await writeFile(folder.at("edited"), edited, "latin1");
   await expect(loadStatistics(folder.at("edited"))).rejects.toMatchObject(refused);
+  const flipped = await readFile(folder.at("s"));
+  flipped[flipped.length - 50] ^= 1;
+  await writeFile(folder.at("flipped"), flipped);
+  await expect(loadStatistics(folder.at("flipped"))).rejects.toMatchObject({
+    ...refused,
+    message: expect.stringContaining("damaged"),
+  });
   await expect(saveStatistics(collected, folder.at("text"))).rejects.toMatchObject({
     code: "output",
   });

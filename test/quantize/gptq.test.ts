@@ -56,6 +56,25 @@ test("H = I makes GPTQ equal round-to-nearest, in every format, grid and order",
   }
 });
 
+test("blocks that straddle its column groups are refused", () => {
+  const format = integerFormat({ bits: 4, blockSize: 96, symmetric: true });
+  const input = quantizeInput(normalMatrix(2, 256, 4), format, correlatedHessian(256, 3), {
+    activationOrder: false,
+  });
+  expect(() => gptq.quantize(input)).toThrow("blocks of 96");
+});
+
+test("weights that overflow on the way are an error, not codes", () => {
+  const weight = normalMatrix(2, 64, 4);
+  // No float32 weight gets that far in a small matrix; float64 ones do when the first error is divided by U.
+  const data = Float64Array.from(weight.data, (w) => w * 1e307) as unknown as Float32Array;
+  const hessian = correlatedHessian(64, 3).map((value) => value * 1e6);
+  const input = quantizeInput({ ...weight, data }, parseFormat("int4-b32"), hessian, {
+    activationOrder: false,
+  });
+  expect(() => gptq.quantize(input)).toThrow("GPTQ overflowed");
+});
+
 test("without a Hessian (a pure embedding) it is round-to-nearest", () => {
   const input = quantizeInput(normalMatrix(4, 50, 3), parseFormat("int3-b32"), undefined);
   expect(gptq.quantize(input)).toEqual(rtn.quantize(input));

@@ -30,24 +30,41 @@ const splitNames: readonly SplitName[] = ["calibrate", "search", "gate", "evalua
  *
  * @param total - samples available.
  * @param overlap - samples left unused between regions, for windows that share tokens (`Dataset.overlap`).
+ * @param unit - every split is a multiple of this many samples: the batch of a graph that takes whole batches only.
+ *   A size is rounded up to it.
  *
- * @throws bad-data - fewer samples than splits. bad-option - a size that is no whole number.
+ * @throws bad-data - fewer samples (or whole units) than splits. bad-option - a size or unit that is no whole number.
  */
-export function splitDataset(total: number, seed: number, sizes: SplitSizes, overlap = 0): Splits {
+export function splitDataset(
+  total: number,
+  seed: number,
+  sizes: SplitSizes,
+  overlap = 0,
+  unit = 1,
+): Splits {
+  if (!Number.isInteger(unit) || unit < 1) {
+    throw new BitloomError(
+      "bad-option",
+      `Cannot split by ${unit} samples: expected a whole number from 1.`,
+      { option: "unit", got: String(unit) },
+    );
+  }
   const wanted = splitNames
-    .map((name) => ({ name, size: wantedSize(name, sizes[name] ?? 0) }))
+    .map((name) => ({ name, size: Math.ceil(wantedSize(name, sizes[name] ?? 0) / unit) }))
     .filter(({ size }) => size > 0);
   const usable = total - overlap * (wanted.length - 1);
-  if (usable < wanted.length) {
+  // From here on regions are counted in units.
+  const units = Math.floor(usable / unit);
+  if (units < wanted.length) {
     const names = wanted.map(({ name }) => name).join(", ");
-    const least = wanted.length + overlap * (wanted.length - 1);
+    const least = unit * wanted.length + overlap * (wanted.length - 1);
     throw new BitloomError(
       "bad-data",
       `Too little data for the splits ${names}, which never share samples: expected at least ${least} samples, got ${total}. Give a longer text or more samples, or a smaller window.`,
       { input: "splits", expected: `${least} samples`, got: `${total} samples` },
     );
   }
-  const regions = shrink(wanted, usable);
+  const regions = shrink(wanted, units).map(({ name, size }) => ({ name, size: size * unit }));
   const slack = usable - regions.reduce((sum, { size }) => sum + size, 0);
   const random = createRandom(seed);
   const order = seed === 0 ? regions : shuffle(regions, random.integer);

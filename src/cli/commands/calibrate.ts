@@ -30,7 +30,7 @@ export const calibrateCommand = defineCommand({
   async run([model], values, context) {
     const { output, force = false } = values;
     const files = { inputs: inputsOf(model, values), force };
-    await checkOutputs([output], files);
+    await checkOutputs([output], { ...files, model, tokenizer: values.tokenizer });
     const { statistics, report } = await calibrateModel(model, { ...values, ...context });
     await saveStatistics(statistics, output, files);
     return {

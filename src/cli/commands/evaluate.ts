@@ -1,5 +1,5 @@
 /** `quantize evaluate FLOAT QUANTIZED`: what quantization has cost, on any data. */
-import { evaluateFiles } from "../../index.ts";
+import { BitloomError, evaluateFiles } from "../../index.ts";
 import { defineCommand } from "../command.ts";
 import { exactBytes, percent } from "../numbers.ts";
 import { dataOptions, displayOptions, seed, strict, threads } from "../options.ts";
@@ -26,6 +26,7 @@ export const evaluateCommand = defineCommand({
     "quantize evaluate model.onnx small.onnx -e wiki.txt --protocol hf-2048",
   ],
   async run([float, quantized], values, context) {
+    refuseBesideProtocol(values);
     const report = await evaluateFiles(float, quantized, { ...values, ...context });
     return {
       document: report,
@@ -44,3 +45,18 @@ export const evaluateCommand = defineCommand({
     };
   },
 });
+
+/** There is no other text here that they could be meant for. */
+function refuseBesideProtocol(values: {
+  readonly protocol?: string | undefined;
+  readonly window?: number | undefined;
+  readonly bos?: unknown;
+}): void {
+  const given = (["window", "bos"] as const).find((key) => values[key] !== undefined);
+  if (values.protocol === undefined || given === undefined) return;
+  throw new BitloomError(
+    "bad-option",
+    `Option --${given} does nothing beside --protocol, which says window and BOS. Leave one of them out.`,
+    { option: given },
+  );
+}

@@ -47,7 +47,7 @@ export const planCommand = defineCommand({
     "quantize apply model.onnx --plan plan.json -o small.onnx -c text.txt",
   ],
   details: () =>
-    `Budgets that speak of the file keep the overhead of the dearest format in\nreserve. The plan is not compared with uniform bits: that needs the model.\n\n${describeMethods(["allocator"])}`,
+    `Budgets that speak of the file keep the nodes of the dearest formats in\nreserve. The plan is not compared with uniform bits: that needs the model.\n\n${describeMethods(["allocator"])}`,
   async run(_, values) {
     const { scores, output, force = false, pin } = values;
     const files = { inputs: [scores], force };

@@ -92,7 +92,8 @@ export async function runQuantize(
   const { output, report: reportFile, force = false } = values;
   const side = [values.savePlan, reportFile].filter((path) => path !== undefined);
   const inputs = inputsOf(model, values);
-  await checkOutputs([output, ...side], { inputs, force });
+  const { tokenizer } = values;
+  await checkOutputs([output, ...side], { inputs, force, model, tokenizer, writtenModel: output });
   const { report, plan } = await quantize(model, await toOptions(values, context));
   const document = { ...report, command };
   if (values.savePlan !== undefined) await savePlan(plan, values.savePlan, { inputs, force });

@@ -35,7 +35,7 @@ export const scoreCommand = defineCommand({
   async run([model], values, context) {
     const { output, force = false, stats } = values;
     const files = { inputs: inputsOf(model, values), force };
-    await checkOutputs([output], files);
+    await checkOutputs([output], { ...files, model, tokenizer: values.tokenizer });
     const statistics = stats === undefined ? undefined : await loadStatistics(stats);
     const measured = await scoreModel(model, { ...values, ...context, statistics });
     await writeText(output, serialize(measured), files);

@@ -73,6 +73,22 @@ describe("splitDataset", () => {
     });
   });
 
+  test("a unit rounds every split up to whole units, and shrinks by whole units", () => {
+    const sizes = { calibrate: 6, search: 4, gate: 1 };
+    for (const seed of [0, 3]) {
+      const splits = splitDataset(40, seed, sizes, 1, 4);
+      expect([splits.calibrate, splits.search, splits.gate].map(({ length }) => length)).toEqual([
+        8, 4, 4,
+      ]);
+      const small = splitDataset(15, seed, sizes, 1, 4);
+      expect([small.calibrate, small.search, small.gate].map(({ length }) => length)).toEqual([
+        4, 4, 4,
+      ]);
+    }
+    expect(() => splitDataset(13, 0, sizes, 1, 4)).toThrow("expected at least 14 samples, got 13");
+    expect(() => splitDataset(13, 0, sizes, 0, 0)).toThrow("Cannot split by 0");
+  });
+
   test("refuses fewer samples than splits, counting the gaps", () => {
     const sizes = { calibrate: 1, search: 1, gate: 1 };
     expect(() => splitDataset(2, 0, sizes)).toThrow("expected at least 3 samples, got 2");
