@@ -49,7 +49,7 @@ class Editor implements ModelEditor {
 
   constructor(model: StoredModel) {
     this.model = model;
-    this.#file = model.path ?? "(in memory)";
+    this.#file = model.from.label;
   }
 
   uniqueName(stem: string): string {
@@ -162,8 +162,7 @@ class Editor implements ModelEditor {
     const nodes = this.#sorted(all.filter((node) => live.has(node) && !unread.nodes.has(node)));
     const parts = this.#modelParts(nodes);
     const edited = this.#graphParts(nodes, unread.initializers);
-    const path = this.model.path;
-    return new StoredModel(path, parts, edited, undefined, this.model.inputFiles);
+    return new StoredModel(this.model.from, parts, edited, undefined);
   }
 
   /** Constants that removed nodes read and nobody reads now. */

@@ -16,10 +16,9 @@ import type { Model } from "./types.ts";
  * Cost: memory of the result plus one tensor.
  */
 export async function encodeModel(model: Model): Promise<Uint8Array> {
-  const { parts, graphParts } = storedModelOf(model);
+  const { parts, graphParts, from } = storedModelOf(model);
   const piece = inlineLayout(parts, graphParts).model;
-  if (piece.byteLength > maxMessageBytes)
-    throw tooLarge(piece.byteLength, model.path ?? "(in memory)");
+  if (piece.byteLength > maxMessageBytes) throw tooLarge(piece.byteLength, from.label);
   const bytes = new Uint8Array(piece.byteLength);
   let position = 0;
   for await (const chunk of readPiece(piece)) {

@@ -4,7 +4,7 @@
  */
 import { BitloomError } from "../core/errors.ts";
 import { dtypes } from "../core/tensor.ts";
-import { intField, saturated, textField, write } from "./field.ts";
+import { intField, textField, write } from "./field.ts";
 import { originOf } from "./origin.ts";
 import { concat, emptyPiece, messageField, type Piece, rangePiece } from "./piece.ts";
 import { dataContent, inlineExternal, type Placement, relocateTensors } from "./relocate.ts";
@@ -106,7 +106,7 @@ function encodeAttribute(name: string, value: Attribute, node: string): Piece {
     case "float":
       return concat([
         label,
-        write((writer) => writer.uint32((fields.float << 3) | 5).float(value.value)),
+        write((writer) => writer.tag(fields.float, 5).float(value.value)),
         intField(fields.type, attributeTypes.float),
       ]);
     case "int":
@@ -131,7 +131,7 @@ function encodeAttribute(name: string, value: Attribute, node: string): Piece {
       return concat([
         label,
         write((writer) => {
-          for (const item of value.value) writer.uint32((fields.floats << 3) | 5).float(item);
+          for (const item of value.value) writer.tag(fields.floats, 5).float(item);
         }),
         intField(fields.type, attributeTypes.floats),
       ]);
@@ -139,7 +139,7 @@ function encodeAttribute(name: string, value: Attribute, node: string): Piece {
       return concat([
         label,
         write((writer) => {
-          for (const item of value.value) writer.uint32(fields.ints << 3).int64(saturated(item));
+          for (const item of value.value) writer.tag(fields.ints, 0).int64(item);
         }),
         intField(fields.type, attributeTypes.ints),
       ]);

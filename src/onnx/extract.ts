@@ -24,11 +24,11 @@ export interface SubgraphEnds {
  * Cost: O(nodes + initializers); no tensor is read.
  */
 export function extractSubgraph(model: Model, ends: SubgraphEnds): Model {
-  const { graph, path } = storedModelOf(model);
+  const { graph, from } = storedModelOf(model);
   const given = new Set(ends.inputs.map(({ name }) => name));
   for (const { name } of [...ends.inputs, ...ends.outputs]) {
     if (graph.defined.has(name)) continue;
-    const file = path ?? "(in memory)";
+    const file = from.label;
     const message = `Cannot cut a part out of "${file}": it has no value "${name}". Check the name.`;
     throw badModel(file, message, `value "${name}"`);
   }

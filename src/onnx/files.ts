@@ -4,5 +4,5 @@ import type { Model } from "./types.ts";
 
 /** Real paths of the .onnx file and its external data, sorted; empty for models made in memory. */
 export function filesOf(model: Model): readonly string[] {
-  return [...storedModelOf(model).inputFiles].sort();
+  return [...storedModelOf(model).from.inputFiles].sort();
 }

@@ -23,6 +23,7 @@ import {
   storedTensorContent,
 } from "./relocate.ts";
 import { graphFields, modelFields, type TensorCarrier } from "./schema.ts";
+import type { ByteSource } from "./source.ts";
 import { StoredTensor } from "./tensor-data.ts";
 import type { TensorSource } from "./types.ts";
 
@@ -63,20 +64,21 @@ export function externalLayout(
   location: string,
 ): ModelLayout {
   const pieces: Piece[] = [];
-  const offsets = new Map<string, number>();
+  const offsets = new Map<string | ByteSource, Map<string, number>>();
   let end = 0;
   const placeOutside: Place = (tensor) => {
     if (tensor.dtype === "string" || tensor.byteLength < minExternalBytes)
       return placeInline(tensor);
-    const key = sharedKey(tensor);
-    let offset = key === undefined ? undefined : offsets.get(key);
+    const shared = sharedBytes(tensor);
+    const known = shared && (offsets.get(shared.file) ?? new Map<string, number>());
+    let offset = shared && known?.get(shared.range);
     if (offset === undefined) {
       const alignment = tensor.byteLength >= pageAlignedBytes ? pageBytes : cacheLineBytes;
       offset = Math.ceil(end / alignment) * alignment;
       if (offset > end) pieces.push(bytesPiece(new Uint8Array(offset - end)));
       pieces.push(tensorPiece(tensor));
       end = offset + tensor.byteLength;
-      if (key !== undefined) offsets.set(key, offset);
+      if (shared && known) offsets.set(shared.file, known.set(shared.range, offset));
     }
     return { kind: "external", location, offset };
   };
@@ -88,11 +90,13 @@ export function externalLayout(
   return { model, data: concat(pieces) };
 }
 
-/** Same for tensors that lie in the same bytes of an external file. */
-function sharedKey(tensor: TensorSource): string | undefined {
+/** Same for tensors that lie in the same bytes of the same external file. */
+function sharedBytes(
+  tensor: TensorSource,
+): { readonly file: string | ByteSource; readonly range: string } | undefined {
   if (!(tensor instanceof StoredTensor) || !tensor.isExternal || !tensor.range) return undefined;
   const { source, start, end } = tensor.range;
-  return `${start} ${end} ${source.realPath}`;
+  return { file: source.realPath ?? source, range: `${start} ${end}` };
 }
 
 function modelPiece(

@@ -1,19 +1,20 @@
 /**
- * Opening models, and the model class behind the `Model` view.
+ * The model class behind the `Model` view, and how one is made from bytes. Not here: where bytes come from (`open.ts`,
+ * `open-bytes.ts`).
  * Invariant: a model never changes; an edit makes a new one that shares the untouched records of the old.
  */
 import { BitloomError } from "../core/errors.ts";
 import { encodeOpset } from "./encode.ts";
-import type { ExternalFile } from "./external.ts";
+import { type ExternalFile, ExternalFiles, noFolder } from "./external.ts";
 import { intField, textField } from "./field.ts";
 import { GraphView } from "./graph.ts";
 import { inlineLayout } from "./layout.ts";
 import { maxOpset } from "./limits.ts";
-import { type ParsedModel, parseModel } from "./parse.ts";
+import { parseModel } from "./parse.ts";
 import { type GraphPart, type ModelPart, partsOf } from "./parts.ts";
 import { concat, joinBytes, messageField } from "./piece.ts";
 import { entryFields, graphFields, modelFields } from "./schema.ts";
-import { type ByteSource, fileSource, memorySource } from "./source.ts";
+import { type ByteSource, memorySource } from "./source.ts";
 import type { Model } from "./types.ts";
 import { badModel, readFields, textOf } from "./wire.ts";
 
@@ -23,8 +24,17 @@ export interface Original {
   readonly external: readonly ExternalFile[];
 }
 
-export class StoredModel implements Model {
+/** What a model, or the one it was edited from, was opened from. */
+export interface ModelOrigin {
   readonly path: string | undefined;
+  /** For messages. */
+  readonly label: string;
+  /** Real paths of the files that are read: never to be written to. */
+  readonly inputFiles: ReadonlySet<string>;
+}
+
+export class StoredModel implements Model {
+  readonly from: ModelOrigin;
   readonly irVersion: number;
   readonly opsets: ReadonlyMap<string, number>;
   readonly graph: GraphView;
@@ -33,23 +43,19 @@ export class StoredModel implements Model {
   readonly graphParts: readonly GraphPart[];
   /** Undefined once edited. */
   readonly original: Original | undefined;
-  /** Real paths of the files that this model, or the one it was edited from, reads: never to be written to. */
-  readonly inputFiles: ReadonlySet<string>;
 
   /** @throws bad-model - the parts make no valid model. */
   constructor(
-    path: string | undefined,
+    from: ModelOrigin,
     parts: readonly ModelPart[],
     graphParts: readonly GraphPart[],
     original: Original | undefined,
-    inputFiles: ReadonlySet<string>,
   ) {
-    const file = path ?? "(in memory)";
-    this.path = path;
+    const file = from.label;
+    this.from = from;
     this.parts = parts;
     this.graphParts = graphParts;
     this.original = original;
-    this.inputFiles = inputFiles;
     this.irVersion = partsOf(parts, "irVersion").at(-1)?.version ?? 0;
     if (this.irVersion < 1) {
       throw badModel(
@@ -64,6 +70,10 @@ export class StoredModel implements Model {
     this.functions = partsOf(parts, "function").map(({ key }) => key);
     this.graph = new GraphView(graphParts, this.irVersion, file);
     checkOpsets(this, file);
+  }
+
+  get path(): string | undefined {
+    return this.from.path;
   }
 
   get metadata(): ReadonlyMap<string, string> {
@@ -100,30 +110,22 @@ function checkOpsets(model: StoredModel, file: string): void {
 }
 
 /**
- * Opens a model without reading its weights.
+ * The model in `source`, its weights unread.
  *
- * @param pathOrBytes - path of the .onnx file, or its bytes, which must not change afterwards.
+ * @param path - of the file behind it; undefined in memory.
  * @throws bad-model - not a readable, valid ONNX model; what and where is in the message.
- *
- * Cost: O(nodes + initializers) time and memory, whatever the size of the weights.
  */
-export async function openModel(pathOrBytes: string | Uint8Array): Promise<Model> {
-  const path = typeof pathOrBytes === "string" ? pathOrBytes : undefined;
-  const source =
-    typeof pathOrBytes === "string" ? fileSource(pathOrBytes) : memorySource(pathOrBytes);
-  return storedModel(parseModel(source, path), source, path);
-}
-
-function storedModel(
-  parsed: ParsedModel,
+export function openSource(
   source: ByteSource,
-  path: string | undefined,
+  external: ExternalFiles,
+  path?: string,
 ): StoredModel {
-  const external = parsed.external.list();
-  const files = [source, ...external.map((file) => file.source)];
+  const { parts, graphParts } = parseModel(source, external);
+  const original: Original = { source, external: external.list() };
+  const files = [source, ...original.external.map((file) => file.source)];
   const inputFiles = files.flatMap(({ realPath }) => (realPath === undefined ? [] : [realPath]));
-  const original: Original = { source, external };
-  return new StoredModel(path, parsed.parts, parsed.graphParts, original, new Set(inputFiles));
+  const from: ModelOrigin = { path, label: source.label, inputFiles: new Set(inputFiles) };
+  return new StoredModel(from, parts, graphParts, original);
 }
 
 export interface CreateModelOptions {
@@ -143,8 +145,7 @@ export function createModel(options: CreateModelOptions): Model {
       messageField(modelFields.opsetImport, encodeOpset(domain, version)),
     ),
   ]);
-  const source = memorySource(joinBytes(content));
-  return storedModel(parseModel(source, undefined), source, undefined);
+  return openSource(memorySource(joinBytes(content)), new ExternalFiles(noFolder));
 }
 
 /** The class behind a `Model` view. */

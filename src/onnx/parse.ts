@@ -1,7 +1,7 @@
 /**
  * From the bytes of a file to parts. Reads names, types and node headers; payloads of weights stay unread.
  */
-import { ExternalFiles } from "./external.ts";
+import type { ExternalFiles } from "./external.ts";
 import {
   decodeNodeHeader,
   type NodeHeader,
@@ -36,16 +36,15 @@ import {
 export interface ParsedModel {
   readonly parts: readonly ModelPart[];
   readonly graphParts: readonly GraphPart[];
-  readonly external: ExternalFiles;
 }
 
 /**
  * Indexes a ModelProto.
  *
- * @param path - of the file, whose folder holds external data; undefined for bytes.
+ * @param external - opens the external data that the model refers to.
  * @throws bad-model - not a readable ONNX model.
  */
-export function parseModel(source: ByteSource, path: string | undefined): ParsedModel {
+export function parseModel(source: ByteSource, external: ExternalFiles): ParsedModel {
   const file = source.label;
   if (source.size === 0) {
     throw badModel(
@@ -53,7 +52,6 @@ export function parseModel(source: ByteSource, path: string | undefined): Parsed
       `"${file}" is empty; expected an ONNX model. Check the download or export.`,
     );
   }
-  const external = new ExternalFiles(path);
   const context: FileContext = { file, external };
   const parts: ModelPart[] = [];
   let graph: WireRecord | undefined;
@@ -72,7 +70,7 @@ export function parseModel(source: ByteSource, path: string | undefined): Parsed
       `"${file}" has no graph, so it is no ONNX model. Check that it is an .onnx file.`,
     );
   }
-  return { parts, graphParts: graphPartsOf(graph, context), external };
+  return { parts, graphParts: graphPartsOf(graph, context) };
 }
 
 function modelPart(record: WireRecord, context: FileContext): ModelPart {

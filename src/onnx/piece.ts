@@ -2,12 +2,12 @@
  * Bytes to be written later: a list of file ranges, small arrays and tensors that are asked for one at a time.
  * Invariant: `byteLength` is known before anything is read, because protobuf writes lengths in front.
  */
-import protobuf from "protobufjs/minimal.js";
 import { BitloomError, invariant } from "../core/errors.ts";
 import type { ByteSource } from "./source.ts";
 import { StoredTensor } from "./tensor-data.ts";
 import type { TensorSource } from "./types.ts";
 import type { ByteRange } from "./wire.ts";
+import { WireWriter } from "./wire-writer.ts";
 
 export type Chunk =
   | { readonly kind: "bytes"; readonly bytes: Uint8Array }
@@ -65,8 +65,8 @@ export function concat(pieces: Iterable<Piece>): Piece {
 
 /** A length-delimited field around a piece. */
 export function messageField(field: number, content: Piece): Piece {
-  const writer = protobuf.Writer.create().uint32((field << 3) | 2);
-  return concat([bytesPiece(writer.uint64(content.byteLength).finish()), content]);
+  const header = new WireWriter().tag(field, 2).int64(content.byteLength);
+  return concat([bytesPiece(header.finish()), content]);
 }
 
 /** The bytes of a piece that holds neither file ranges nor tensors. */

@@ -96,7 +96,9 @@ function outputsOf(
       return { path: join(dirname(path), location), piece: wholeFile(source) };
     });
     // Saved beside its original, the copy refers to the data that is already there.
-    const missing = copies.filter((copy) => !model.inputFiles.has(realPathOf(copy.path) ?? ""));
+    const missing = copies.filter(
+      (copy) => !model.from.inputFiles.has(realPathOf(copy.path) ?? ""),
+    );
     return [{ path, piece: wholeFile(original.source) }, ...missing];
   }
   const inline = inlineLayout(parts, graphParts).model;
@@ -124,7 +126,7 @@ function checkTarget(model: StoredModel, path: string, force: boolean): void {
   const realPath = realPathOf(path);
   if (realPath === undefined) return;
   const target = statSync(realPath);
-  const isInput = [...model.inputFiles].some((input) => {
+  const isInput = [...model.from.inputFiles].some((input) => {
     const stat = statSync(input, { throwIfNoEntry: false });
     return input === realPath || (stat && stat.dev === target.dev && stat.ino === target.ino);
   });

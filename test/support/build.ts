@@ -31,7 +31,11 @@ export default function build(): void {
 function isCurrent(): boolean {
   const built = statSync(programPath, { throwIfNoEntry: false });
   if (!built) return false;
-  const sources = readdirSync(join(root, "src"), { recursive: true, encoding: "utf8" });
-  const files = [...sources.map((path) => join(root, "src", path)), join(root, "tsconfig.json")];
+  const sources = ["src", "native"].flatMap((folder) =>
+    readdirSync(join(root, folder), { recursive: true, encoding: "utf8" }).map((path) =>
+      join(root, folder, path),
+    ),
+  );
+  const files = [...sources, join(root, "tsconfig.json")];
   return files.every((path) => statSync(path).mtimeMs < built.mtimeMs);
 }

@@ -1,0 +1,77 @@
+/**
+ * What the session knows of each value of the graph: its type, its numbers if they are known before the run, and the
+ * memory it lies in.
+ */
+import { elementCount } from "../../core/tensor.ts";
+import type { InferInput, Operand, TensorType } from "./operator.ts";
+import { arrayOf, elementBytes, type HostTensor } from "./storage.ts";
+
+/** A range of the session's memory; aliases (Reshape, Squeeze …) share one. */
+export interface Storage {
+  /** Address; an offset into the arena while `isPlanned`. */
+  offset: number;
+  bytes: number;
+  /** "arena": given out anew by each plan. "own": the value's own block, as long as the session. */
+  readonly kind: "arena" | "own";
+  /** The last step that reads it. */
+  lastUse: number;
+}
+
+export class Value {
+  readonly name: string;
+  /** Undefined until the shapes of this run are worked out. */
+  type: TensorType | undefined;
+  known: HostTensor | undefined;
+  /** The run in which type or known numbers last changed. */
+  changed = 0;
+  storage: Storage | undefined;
+  readonly isConstant: boolean;
+
+  constructor(name: string, isConstant: boolean) {
+    this.name = name;
+    this.isConstant = isConstant;
+  }
+
+  inferInput(): InferInput | undefined {
+    return this.type && { ...this.type, known: this.known };
+  }
+
+  /** Takes on a type; true when it is another one than before. */
+  assign(type: TensorType, known: HostTensor | undefined, run: number): void {
+    const same = this.type !== undefined && sameType(this.type, type);
+    if (!same || known !== undefined || this.known !== undefined) this.changed = run;
+    if (!same) this.type = { dtype: type.dtype, shape: [...type.shape] };
+    this.known = known;
+  }
+
+  get bytes(): number {
+    return this.type ? elementCount(this.type.shape) * elementBytes(this.type.dtype) : 0;
+  }
+
+  operand(arena: number): Operand | undefined {
+    if (!this.type || !this.storage) return undefined;
+    return {
+      ...this.type,
+      elements: elementCount(this.type.shape),
+      pointer: addressOf(this.storage, arena),
+    };
+  }
+
+  /** A view of its numbers, valid until the memory grows. */
+  view(buffer: ArrayBuffer, arena: number): HostTensor | undefined {
+    if (this.known) return this.known;
+    const operand = this.operand(arena);
+    if (!operand) return undefined;
+    const { dtype, shape, pointer, elements } = operand;
+    return { dtype, shape, data: new (arrayOf(dtype))(buffer, pointer, elements) };
+  }
+}
+
+export const addressOf = ({ kind, offset }: Storage, arena: number): number =>
+  kind === "arena" ? arena + offset : offset;
+
+export function sameType(a: TensorType, b: TensorType): boolean {
+  if (a.dtype !== b.dtype || a.shape.length !== b.shape.length) return false;
+  for (let i = 0; i < a.shape.length; i++) if (a.shape[i] !== b.shape[i]) return false;
+  return true;
+}
