@@ -122,6 +122,11 @@ export class FunctionBuilder {
     return expression(callee.result, ...callCode(callee, operands));
   }
 
+  /** Appends the call of a function without result. */
+  run(callee: FunctionBuilder, ...operands: readonly Expression<ValueType>[]): void {
+    this.do(expression("void", ...callCode(callee, operands)));
+  }
+
   return(value?: Expression<ValueType>): void {
     this.#code.push(...(value?.code ?? []), 0x0f);
   }

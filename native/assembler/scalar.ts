@@ -99,7 +99,14 @@ export const f64 = {
   const: (value: number) => expression("f64", 0x44, float64Bytes(value)),
   ...loads("f64", plain, { load: [0x2b, 3] }),
   ...stores("f64", plain, { store: [0x39, 3] }),
-  ...unaries("f64", "f64", plain, { abs: 0x99, neg: 0x9a, floor: 0x9c, nearest: 0x9e, sqrt: 0x9f }),
+  ...unaries("f64", "f64", plain, {
+    abs: 0x99,
+    neg: 0x9a,
+    floor: 0x9c,
+    trunc: 0x9d,
+    nearest: 0x9e,
+    sqrt: 0x9f,
+  }),
   ...unaries("f32", "f64", plain, { promote_f32: 0xbb }),
   ...unaries("i32", "f64", plain, { convert_i32_s: 0xb7, convert_i32_u: 0xb8 }),
   ...binaries("f64", "f64", plain, {
@@ -109,6 +116,14 @@ export const f64 = {
     div: 0xa3,
     min: 0xa4,
     max: 0xa5,
+  }),
+  ...binaries("f64", "i32", plain, {
+    eq: 0x61,
+    ne: 0x62,
+    lt: 0x63,
+    gt: 0x64,
+    le: 0x65,
+    ge: 0x66,
   }),
 } as const;
 

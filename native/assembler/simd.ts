@@ -260,6 +260,12 @@ export const f64x2 = {
     convert_low_i32x4_s: 254,
   }),
   ...binaries("v128", "v128", simd, {
+    eq: 71,
+    ne: 72,
+    lt: 73,
+    gt: 74,
+    le: 75,
+    ge: 76,
     add: 240,
     sub: 241,
     mul: 242,

@@ -38,6 +38,8 @@ export interface KernelRun<F extends Fields> {
   readonly ranges?: readonly (readonly [number, number])[];
   /** Bytes added to each array's 16-aligned address (a multiple of its element size). */
   readonly misalign?: number;
+  /** Bytes from the start of an array to where its field points. */
+  readonly offsets?: Readonly<Partial<Record<keyof F & string, number>>>;
 }
 
 /** True when this engine can compile the kernel; relaxed SIMD is missing on Node 20. */
@@ -57,7 +59,7 @@ export function runKernel<F extends Fields>(run: KernelRun<F>): void {
     if (!array) continue;
     const known = places.find((place) => place.array === array);
     const address = known?.address ?? Math.ceil(next / 16) * 16 + misalign;
-    fields[name] = address;
+    fields[name] = address + (run.offsets?.[name] ?? 0);
     if (known) continue;
     places.push({ array, address });
     next = address + array.byteLength + guardBytes;

@@ -46,9 +46,9 @@ export function decoderFeeds(model: Model, options: DecoderFeedOptions = {}): Fe
     const { name } = input;
     if (name === "input_ids") feeds[name] = ints(sequence, (b, i) => tokens[b * sequence + i]);
     else if (name === "attention_mask") feeds[name] = ints(total, (b, i) => +(i >= padding(b)));
-    // transformers gives padding the position 1.
+    // Any position would do for padding, but rotary tables may be cut to the tokens so far.
     else if (name === "position_ids") {
-      feeds[name] = ints(sequence, (b, i) => (place(b, i) < 0 ? 1 : place(b, i)));
+      feeds[name] = ints(sequence, (b, i) => Math.max(0, place(b, i)));
     } else if (name.startsWith("past_key_values.")) {
       const present = cache?.[name.replace("past_key_values", "present")];
       feeds[name] = present ?? randomCache(input, batch, past, random.normal);

@@ -1,0 +1,248 @@
+/**
+ * Speed of the low-bit products against onnxruntime-web and onnxruntime-node on the same weights, and against the
+ * memory where the weights are larger than the cache.
+ *
+ *   npm run bench:kernels -- [--quick] [--results FILE]
+ *
+ * One process, all candidates in turn: other load on the machine falls on all alike. Every output is checked before
+ * it is timed. Times of our products include the quantization of the activations. One JSON line per measurement.
+ */
+import { execFileSync } from "node:child_process";
+import { appendFileSync, mkdirSync, readFileSync, rmSync } from "node:fs";
+import { cpus } from "node:os";
+import { dirname } from "node:path";
+import { fileURLToPath } from "node:url";
+import { parseArgs } from "node:util";
+import {
+  activationBytes,
+  activationTypeFor,
+  availableTiers,
+  type LowBits,
+  lowBitMatrix,
+  lowBits,
+  quantizeActivations,
+} from "../native/index.ts";
+import { coldBytes, measureCold, prepareCold } from "./kernels/cold.ts";
+import { Engine } from "./kernels/engine.ts";
+import { type Candidate, gops, median, type Plan, quantile } from "./kernels/measurement.ts";
+import {
+  matMulFloat,
+  matMulNBits,
+  openRival,
+  type Rival,
+  type RivalProduct,
+  rivalBits,
+  rivalProduct,
+} from "./kernels/rivals.ts";
+import { printTables } from "./kernels/tables.ts";
+import {
+  blockSize,
+  randomInput,
+  randomWeights,
+  relativeError,
+  type Weights,
+} from "./kernels/weights.ts";
+
+const root = new URL("../..", import.meta.url);
+const { values: args } = parseArgs({
+  options: { quick: { type: "boolean", default: false }, results: { type: "string" } },
+});
+const nodeMajor = process.versions.node.split(".")[0];
+const results =
+  args.results ?? fileURLToPath(new URL(`benchmarks/results/kernels-node${nodeMajor}.jsonl`, root));
+const plan = JSON.parse(
+  readFileSync(new URL("benchmarks/shapes/kernels.json", root), "utf8"),
+) as Plan;
+const samples = args.quick ? 5 : 21;
+const bitsList: readonly LowBits[] = args.quick ? [3, 4, 8] : lowBits;
+const shapes = args.quick ? plan.shapes.slice(-1) : plan.shapes;
+/** A sample of a short product repeats it for about this long. */
+const sampleMs = 4;
+
+const tiers = availableTiers();
+const engine = new Engine(coldBytes + 400 * 2 ** 20);
+const candidates: Candidate[] = [];
+const releases: (() => Promise<void>)[] = [];
+const pending: { readonly make: () => Promise<Candidate> | Candidate }[] = [];
+
+const progress = (message: string) => process.stderr.write(`${message}\n`);
+progress(`relaxed SIMD: ${tiers.relaxedSimd.reason}; 8 bits: ${tiers.relaxedSimd8.reason}`);
+
+const rivals = {
+  "onnxruntime-web": await openRival("onnxruntime-web"),
+  "onnxruntime-node": await openRival("onnxruntime-node"),
+};
+
+for (const { name: shape, k, n } of shapes) {
+  for (const bits of bitsList) {
+    const weights = randomWeights(n, k, bits);
+    addOurs(shape, weights);
+    if (rivalBits.includes(bits)) {
+      await addRivals(shape, weights, bits, () => matMulNBits(weights), "MatMulNBits");
+    }
+    if (bits === bitsList[bitsList.length - 1]) {
+      await addRivals(shape, weights, 32, () => matMulFloat(weights), "MatMul");
+    }
+  }
+}
+const coldSeries = prepareCold({
+  engine,
+  shape: plan.shapes[plan.shapes.length - 1],
+  bitsList,
+  tiers,
+});
+await engine.start();
+for (const { make } of pending) candidates.push(await make());
+for (let sample = 0; sample < samples; sample++) {
+  progress(`round ${sample + 1} of ${samples}`);
+  for (const candidate of candidates) candidate.times.push(await timeOf(candidate.run));
+}
+progress("weights beyond the cache");
+const cold = measureCold(engine, coldSeries, samples);
+await engine.stop();
+for (const release of releases) await release();
+writeResults();
+printTables({ plan, shapes, bitsList, candidates, cold, tiers });
+console.log(`\n${results}`);
+
+/** Time of one run in ms, after one that is not timed and brings the weights as near as they fit. */
+async function timeOf(run: () => void | Promise<void>): Promise<number> {
+  let start = performance.now();
+  await run();
+  const turns = Math.max(1, Math.min(200, Math.round(sampleMs / (performance.now() - start))));
+  start = performance.now();
+  for (let turn = 0; turn < turns; turn++) await run();
+  return (performance.now() - start) / turns;
+}
+
+function addOurs(shape: string, weights: Weights): void {
+  const { n, k, bits } = weights;
+  const activation = activationTypeFor(bits, tiers, false);
+  const matrix = lowBitMatrix({ n, k, bits, blockSize, symmetric: true, activation });
+  const at = engine.allocate(matrix.bytes);
+  const readRow = (row: number, into: Uint8Array) =>
+    into.set(weights.codes.subarray(row * k, (row + 1) * k));
+  matrix.pack({ readRow, scales: weights.scales }, engine.bytes.subarray(at, at + matrix.bytes));
+  for (const m of plan.rows) {
+    const input = engine.allocate(4 * m * k);
+    const activations = engine.allocate(activationBytes(m, k, activation));
+    const output = engine.allocate(4 * m * n);
+    engine.floats(input, m * k).set(randomInput(m, k));
+    const quantization = engine.prepare(
+      quantizeActivations(m, k, activation, { input, activations }),
+    );
+    const call = matrix.product(m, { activations, weights: at, bias: 0, output });
+    const product = engine.prepare(call as never);
+    for (const threads of [1, 2]) {
+      const run =
+        threads === 1
+          ? () => {
+              engine.run(quantization);
+              engine.run(product);
+            }
+          : () => {
+              if (m === 1) engine.run(quantization);
+              else engine.runOnTwoThreads(quantization);
+              engine.runOnTwoThreads(product);
+            };
+      const make = (): Candidate => {
+        engine.floats(output, m * n).fill(Number.NaN);
+        run();
+        const error = relativeError(engine.floats(output, m * n), randomInput(m, k), weights);
+        const kernel = call.kernel.name;
+        const common = { shape, k, n, m, bits, threads, run, times: [] };
+        return checked({ library: "bitloom", kernel, error, ...common });
+      };
+      pending.push({ make });
+    }
+  }
+}
+
+async function addRivals(
+  shape: string,
+  weights: Weights,
+  bits: number,
+  model: () => Uint8Array,
+  kernel: string,
+): Promise<void> {
+  const { n, k } = weights;
+  for (const [library, ort] of Object.entries(rivals) as [Rival, (typeof rivals)[Rival]][]) {
+    let product: RivalProduct;
+    try {
+      product = await rivalProduct(ort, model(), k);
+    } catch (error) {
+      progress(`${library} has no ${kernel} of ${bits} bits: ${error}`);
+      continue;
+    }
+    releases.push(() => product.release());
+    for (const m of plan.rows) {
+      const input = randomInput(m, k);
+      const run = async () => {
+        await product.run(input, m);
+      };
+      const make = async (): Promise<Candidate> => {
+        const error = relativeError(await product.run(input, m), input, weights);
+        const common = { shape, k, n, m, bits, threads: 1, run, times: [] };
+        return checked({ library, kernel, error, ...common });
+      };
+      pending.push({ make });
+    }
+  }
+}
+
+function checked(candidate: Candidate): Candidate {
+  // int8 activations are good to about 6e-3; everything else is far better.
+  if (!(candidate.error < 0.02)) {
+    throw new Error(`${candidate.library} ${candidate.kernel}: relative error ${candidate.error}`);
+  }
+  return candidate;
+}
+
+function writeResults(): void {
+  mkdirSync(dirname(results), { recursive: true });
+  rmSync(results, { force: true });
+  const machine = { commit: commit(), node: process.version, cpu: cpus()[0].model, samples };
+  const write = (entry: object) =>
+    appendFileSync(results, `${JSON.stringify({ ...entry, ...machine })}\n`);
+  const round = (value: number) => Number(value.toPrecision(4));
+  for (const candidate of candidates) {
+    const { library, kernel, shape, m, k, n, bits, threads, error, times } = candidate;
+    write({
+      library,
+      kernel,
+      shape,
+      m,
+      k,
+      n,
+      bits,
+      threads,
+      ms: round(median(times)),
+      quartiles: [round(quantile(times, 0.25)), round(quantile(times, 0.75))],
+      gops: round(gops(candidate)),
+      relativeError: round(error),
+    });
+  }
+  for (const { bits, readSpeed, productSpeed, share } of cold) {
+    const speeds = { readGBps: round(readSpeed), productGBps: round(productSpeed) };
+    write({
+      library: "bitloom",
+      kernel: "gemv beyond the cache",
+      bits,
+      ...speeds,
+      share: round(share),
+    });
+  }
+}
+
+function commit(): string {
+  try {
+    return execFileSync("git", ["rev-parse", "--short", "HEAD"], {
+      cwd: fileURLToPath(root),
+      stdio: ["ignore", "pipe", "ignore"],
+    })
+      .toString()
+      .trim();
+  } catch {
+    return "unknown";
+  }
+}
