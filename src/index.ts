@@ -29,11 +29,17 @@ export {
   type CalibrateOptions,
   calibrate,
   describeProtocol,
+  type EncodePromptOptions,
+  encodePrompt,
+  loadTokenizer,
   type OpenDatasetOptions,
   openDataset,
   protocols,
   splitDataset,
   statistics,
+  streamText,
+  type TextStream,
+  type TextTokenizer,
 } from "./calibrate/index.ts";
 export type { BosOption, Dataset, Protocol } from "./core/dataset.ts";
 // Failures, notices, progress.
@@ -100,6 +106,11 @@ export {
   evaluateFiles,
 } from "./pipeline/evaluation.ts";
 export {
+  type GenerateTextOptions,
+  type GenerationReport,
+  generateText,
+} from "./pipeline/generation.ts";
+export {
   type InspectedLayer,
   type InspectOptions,
   inspectModel,
@@ -153,7 +164,22 @@ export {
   type TargetName,
   targets,
 } from "./rewrite/index.ts";
-export { createRuntime, type Runtime, type Session } from "./runtime/index.ts";
+// Running models: on the WebAssembly kernels, or on ONNX Runtime as the stages do.
+export {
+  type CreateSessionOptions,
+  createRuntime,
+  createSession,
+  type GeneratedToken,
+  type GenerateOptions,
+  type GenerationSession,
+  generateTokens,
+  type Runtime,
+  type SamplingOptions,
+  type Session,
+  Tensor,
+  type TensorLike,
+  type WasmSession,
+} from "./runtime/index.ts";
 // Predicted loss of each layer in each format.
 export { type ScorerName, scoreLayers, scorers } from "./score/index.ts";
 export { version } from "./version.ts";

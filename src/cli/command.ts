@@ -36,12 +36,16 @@ export class UsageError extends Error {}
 export interface CommandContext {
   readonly signal: AbortSignal;
   readonly onEvent: (event: Event) => void;
+  /** Shows a part of the result as soon as it is there; nothing with --json. */
+  readonly print: (text: string) => void;
 }
 
 /** What a command did: a JSON document, and the same for people. */
 export interface Outcome {
   readonly document: object;
   text(style: Style): string;
+  /** What is said about the result on standard error; nothing with --json or --quiet. */
+  summary?(style: Style): string;
 }
 
 export interface CommandDefinition<S extends OptionSpecs = OptionSpecs> {
@@ -52,6 +56,8 @@ export interface CommandDefinition<S extends OptionSpecs = OptionSpecs> {
   readonly arguments: readonly string[];
   readonly options: S;
   readonly examples: readonly string[];
+  /** The result comes in parts, so notices are shown when they arise and not with it. */
+  readonly streams?: boolean | undefined;
   /** Further help text. */
   readonly details?: (() => string) | undefined;
   run(args: readonly string[], values: ValuesOf<S>, context: CommandContext): Promise<Outcome>;

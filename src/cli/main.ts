@@ -11,6 +11,7 @@ import { evaluateCommand } from "./commands/evaluate.ts";
 import { inspectCommand } from "./commands/inspect.ts";
 import { planCommand } from "./commands/plan.ts";
 import { quantizeCommand } from "./commands/quantize.ts";
+import { runCommand } from "./commands/run.ts";
 import { scoreCommand } from "./commands/score.ts";
 import { createProgress } from "./progress.ts";
 import { createStyle } from "./style.ts";
@@ -25,6 +26,7 @@ const verbs = [
   planCommand,
   applyCommand,
   evaluateCommand,
+  runCommand,
 ] as unknown as readonly CommandDefinition[];
 
 const streams = { out: process.stdout, err: process.stderr };
@@ -72,6 +74,10 @@ async function main(argv: readonly string[]): Promise<number> {
     const outcome = await runWithProgress(command, parsed.args, parsed.values);
     const { document } = outcome;
     await print(json ? JSON.stringify(document, null, 2) : outcome.text(style));
+    const { quiet = false } = parsed.values as { readonly quiet?: boolean };
+    if (outcome.summary && !json && !quiet) {
+      streams.err.write(`${outcome.summary(errorStyle)}\n`);
+    }
     return exitCodes.done;
   } catch (error) {
     return fail(describeFailure(error));
@@ -88,21 +94,29 @@ async function runWithProgress(
     stream: streams.err,
     style: errorStyle,
     quiet,
-    printNotices: json || !(streams.out.isTTY && streams.err.isTTY),
+    printNotices: json || command.streams === true || !(streams.out.isTTY && streams.err.isTTY),
   });
   const interrupts = abortOnInterrupt(() => progress.end(true));
   let failed = true;
+  let isLineOpen = false;
   try {
     const { signal } = interrupts;
     const outcome = await command.run(args, values as never, {
       signal,
       onEvent: progress.onEvent,
+      print(text) {
+        if (json) return;
+        progress.clear();
+        streams.out.write(text);
+        isLineOpen = !text.endsWith("\n");
+      },
     });
     failed = false;
     return outcome;
   } finally {
     interrupts.stop();
     progress.end(failed);
+    if (failed && isLineOpen) streams.out.write("\n");
   }
 }
 

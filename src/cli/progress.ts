@@ -10,6 +10,8 @@ import { shorten } from "./table.ts";
 
 export interface Progress {
   onEvent(event: Event): void;
+  /** Takes the bar away before something else is written. */
+  clear(): void;
   /** Removes the bar; after a failure also prints the notices that the result would have listed. */
   end(failed: boolean): void;
 }
@@ -33,6 +35,7 @@ const stageTitles: Readonly<Record<string, string>> = {
   quantize: "quantize",
   evaluate: "evaluate",
   save: "save",
+  generate: "generate",
 };
 
 export function createProgress(options: ProgressOptions): Progress {
@@ -60,6 +63,7 @@ export function createProgress(options: ProgressOptions): Progress {
         view.progress(titleOf(name), event.done, event.total, event.label ?? "");
       } else view.layer(event);
     },
+    clear: view.clear,
     end(failed) {
       view.clear();
       if (failed && !quiet) withheld.forEach(noteLine);

@@ -1,4 +1,12 @@
 /** Running models: the interface, ONNX Runtime behind it, losses compiled into graphs, the loop over a data set. */
+export { type CreateSessionOptions, createSession } from "./create-session.ts";
+export {
+  type GeneratedToken,
+  type GenerateOptions,
+  type GenerationSession,
+  generateTokens,
+  type SamplingOptions,
+} from "./generate/index.ts";
 export type { ComparedModel, Loss } from "./loss.ts";
 export { openAll, type WantedSession } from "./open-all.ts";
 export { createRuntime } from "./ort.ts";
@@ -10,3 +18,5 @@ export {
   runBatches,
 } from "./run-batches.ts";
 export type { Runtime, Session, SessionOptions } from "./runtime.ts";
+export type { SessionOptions as WasmSessionOptions, WasmSession } from "./session/session.ts";
+export { Tensor, type TensorLike } from "./session/tensor.ts";

@@ -6,6 +6,10 @@
 import { parentPort } from "node:worker_threads";
 import { InferenceSession, Tensor } from "onnxruntime-node";
 
+// Where engines have Float16Array, onnxruntime-common wraps float16 feeds in it, which the native addon of 1.30 takes for
+// an empty array. It looks for the constructor at its first tensor; this thread has no other use for it.
+Reflect.deleteProperty(globalThis, "Float16Array");
+
 /** @type {Map<number, InferenceSession>} */
 const sessions = new Map();
 

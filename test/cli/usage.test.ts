@@ -7,7 +7,7 @@ import { run, scratch, tinyLm } from "../support/command.ts";
 const folder = scratch();
 afterAll(folder.remove);
 
-const verbs = ["inspect", "calibrate", "score", "plan", "apply", "evaluate"];
+const verbs = ["inspect", "calibrate", "score", "plan", "apply", "evaluate", "run"];
 const model = join(tinyLm, "model.onnx");
 
 describe("help", () => {

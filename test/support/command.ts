@@ -24,6 +24,8 @@ export interface Finished {
 export interface RunOptions {
   readonly cwd?: string;
   readonly env?: NodeJS.ProcessEnv;
+  /** Called with each piece of standard output. */
+  readonly onOutput?: (text: string) => void;
   /** Called with standard error so far whenever it grows. */
   readonly onError?: (text: string, child: ChildProcess) => void;
   /** Runs through this shell prefix, for limits: `ulimit -f 10`. */
@@ -31,7 +33,7 @@ export interface RunOptions {
 }
 
 export function run(args: readonly string[], options: RunOptions = {}): Promise<Finished> {
-  const { cwd, env, onError, shell } = options;
+  const { cwd, env, onError, onOutput, shell } = options;
   const [file, argv] = shell
     ? ["bash", ["-c", `${shell}; exec "$0" "$@"`, process.execPath, programPath, ...args]]
     : [process.execPath, [programPath, ...args]];
@@ -40,6 +42,7 @@ export function run(args: readonly string[], options: RunOptions = {}): Promise<
   let stderr = "";
   child.stdout.setEncoding("utf8").on("data", (text: string) => {
     stdout += text;
+    onOutput?.(text);
   });
   child.stderr.setEncoding("utf8").on("data", (text: string) => {
     stderr += text;

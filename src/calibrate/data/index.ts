@@ -3,8 +3,8 @@
  * Not here: collecting statistics or measuring quality.
  */
 
-import { readFile, stat } from "node:fs/promises";
-import { basename, dirname, extname, join } from "node:path";
+import { readFile } from "node:fs/promises";
+import { basename, extname } from "node:path";
 import type { BosOption, Dataset, Protocol } from "../../core/dataset.ts";
 import { BitloomError } from "../../core/errors.ts";
 import type { Graph } from "../../onnx/types.ts";
@@ -12,15 +12,17 @@ import { openManifest, openNpy } from "./manifest.ts";
 import { plainProtocol } from "./protocol.ts";
 import { syntheticDataset } from "./synthetic.ts";
 import { defaultWindowFor, requireLanguageModel, textDataset } from "./text.ts";
-import { loadTokenizer, type TextTokenizer } from "./tokenizer.ts";
+import { findTokenizer, type TextTokenizer } from "./tokenizer.ts";
 
 export { validateFeeds } from "./feeds.ts";
 export { windowTargets } from "./lm-feeds.ts";
 export { type LanguageModelInputs, languageModelInputs } from "./lm-inputs.ts";
+export { type EncodePromptOptions, encodePrompt } from "./prompt.ts";
 export { describeProtocol, plainProtocol, protocols } from "./protocol.ts";
 export { type SplitName, type SplitSizes, type Splits, splitDataset } from "./splits.ts";
 export { textDataset } from "./text.ts";
-export { loadTokenizer, type TextTokenizer } from "./tokenizer.ts";
+export { streamText, type TextStream } from "./text-stream.ts";
+export { findTokenizer, loadTokenizer, type TextTokenizer } from "./tokenizer.ts";
 
 export interface OpenDatasetOptions {
   readonly graph: Graph;
@@ -79,7 +81,11 @@ export async function openDataset(options: OpenDatasetOptions): Promise<Dataset>
   const text = await readText(path);
   const length = window ?? defaultWindowFor(requireLanguageModel(graph));
   const protocol = options.protocol ?? plainProtocol(length, options.bos);
-  const tokenizer = await findTokenizer(options, path);
+  const { tokenizer: given, modelPath = path } = options;
+  const tokenizer =
+    typeof given === "object"
+      ? given
+      : await findTokenizer(given, [modelPath, path], `The text "${path}"`);
   const label = basename(path);
   return textDataset(text, { graph, tokenizer, protocol, batchSize, rows, vocabularySize, label });
 }
@@ -96,24 +102,4 @@ async function readText(path: string): Promise<string> {
       { cause },
     );
   }
-}
-
-async function findTokenizer(options: OpenDatasetOptions, path: string): Promise<TextTokenizer> {
-  const { tokenizer, modelPath } = options;
-  if (typeof tokenizer === "object") return tokenizer;
-  if (tokenizer !== undefined) return loadTokenizer(tokenizer);
-  const folders = new Set([modelPath ?? path, path].map(dirname));
-  const places = [...folders].map((folder) => join(folder, "tokenizer.json"));
-  for (const place of places) {
-    const found = await stat(place).then(
-      () => true,
-      () => false,
-    );
-    if (found) return loadTokenizer(place);
-  }
-  throw new BitloomError(
-    "bad-data",
-    `The text "${path}" needs a tokenizer: expected ${places.map((place) => `"${place}"`).join(" or ")}, got none. Pass the model's tokenizer.json with --tokenizer.`,
-    { input: path, expected: "a tokenizer.json", got: "none" },
-  );
 }

@@ -5,6 +5,7 @@
 import type { TokenWindow } from "../../core/dataset.ts";
 import { BitloomError } from "../../core/errors.ts";
 import type { Feeds } from "../../core/feeds.ts";
+import { emptyCacheShape } from "../../core/language-model.ts";
 import { elementCount } from "../../core/tensor.ts";
 import type { Graph, ValueInfo } from "../../onnx/types.ts";
 import type { NumericFeed } from "./feeds.ts";
@@ -96,18 +97,10 @@ export function languageModelFeeds(
   return feeds;
 }
 
-/** Fixed dimensions stay; the batch dimension is the one named so, else the first; other open ones hold no past. */
 function cacheShape(info: ValueInfo, batch: number): number[] {
-  const dims = info.shape ?? [];
-  const named = dims.findIndex((dim) => typeof dim === "string" && /batch/i.test(dim));
-  return dims.map((dim, axis) => {
-    if (typeof dim === "number") return dim;
-    if (axis === (named === -1 ? 0 : named)) return batch;
-    if (
-      typeof dim === "string" ? /past|seq|len|cache|total/i.test(dim) : axis === dims.length - 2
-    ) {
-      return 0;
-    }
+  return emptyCacheShape(info.shape, batch).map((size, axis) => {
+    if (size !== undefined) return size;
+    const dim = info.shape?.[axis];
     throw new BitloomError(
       "bad-data",
       `Cache input "${info.name}" has dimension ${axis} (${dim ?? "unnamed"}) of unknown size: expected a fixed size, a batch or a past length, got ${describeInput(info)}. Export the model without cache inputs or give feeds in a .jsonl manifest.`,

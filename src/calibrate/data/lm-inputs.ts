@@ -1,18 +1,9 @@
 /**
- * Which graph inputs make a language model, and what each is for. Names as exporters write them, types as a check.
- * Not here: filling them (`lm-feeds.ts`).
+ * Which graph inputs make a language model, and what the graph fixes of them.
+ * Not here: the names by which they are known (`core/language-model.ts`), filling them (`lm-feeds.ts`).
  */
-import type { Graph, ValueInfo } from "../../onnx/types.ts";
-
-export type LanguageModelRole =
-  | "ids"
-  | "attention-mask"
-  | "position-ids"
-  | "token-type-ids"
-  | "cache"
-  | "use-cache-branch"
-  | "cache-position"
-  | "logits-to-keep";
+import { type LanguageModelRole, languageModelRoles } from "../../core/language-model.ts";
+import type { Graph } from "../../onnx/types.ts";
 
 export interface LanguageModelInputs {
   /** Name of the token id input. */
@@ -28,77 +19,26 @@ export interface LanguageModelInputs {
   readonly vocabularySize: number | undefined;
 }
 
-const idNames = /^(decoder_)?(input_ids|token_ids|tokens|ids)$/;
-
-interface RoleRule {
-  readonly role: LanguageModelRole;
-  readonly name: RegExp;
-  readonly dtypes: RegExp;
-  readonly ranks: readonly number[];
-}
-
-const integer = /^int(32|64)$/;
-const rules: readonly RoleRule[] = [
-  { role: "ids", name: idNames, dtypes: integer, ranks: [1, 2] },
-  {
-    role: "attention-mask",
-    name: /^((decoder_|input_)?(attention_)?mask)$/,
-    dtypes: /^(int(32|64)|float(16|32)|bool)$/,
-    ranks: [1, 2],
-  },
-  { role: "position-ids", name: /^position(_id)?s?$/, dtypes: integer, ranks: [1, 2] },
-  { role: "token-type-ids", name: /^(token_type|segment)_ids$/, dtypes: integer, ranks: [1, 2] },
-  {
-    role: "cache",
-    name: /^past([._]|$)|past_key_values|(^|[._])cache([._]|$)/,
-    dtypes: /^float(16|32)$/,
-    ranks: [3, 4, 5],
-  },
-  { role: "use-cache-branch", name: /^use_cache(_branch)?$/, dtypes: /^bool$/, ranks: [0, 1] },
-  { role: "cache-position", name: /^cache_position$/, dtypes: integer, ranks: [1] },
-  { role: "logits-to-keep", name: /^(num_)?logits_to_keep$/, dtypes: integer, ranks: [0, 1] },
-];
-
 /**
- * Finds the role of every input. The ids are the input named so, else the only integer input [sequence] or
- * [batch, sequence] without another role.
+ * Finds the role of every input and what the graph fixes.
  *
  * @returns undefined when the graph has no token id input: it is no language model.
  */
 export function languageModelInputs(graph: Graph): LanguageModelInputs | undefined {
-  const roles = new Map<string, LanguageModelRole>();
-  const rest: ValueInfo[] = [];
-  for (const info of graph.inputs) {
-    const role = rules.find((rule) => obeys(info, rule))?.role;
-    if (role) roles.set(info.name, role);
-    else rest.push(info);
-  }
-  const named = graph.inputs.find(({ name }) => roles.get(name) === "ids");
-  const candidates = rest.filter(
-    (info) => integer.test(info.dtype ?? "") && [1, 2].includes(info.shape?.length ?? 0),
-  );
-  const ids = named ?? (candidates.length === 1 ? candidates[0] : undefined);
-  if (!ids) return undefined;
-  roles.set(ids.name, "ids");
+  const roles = languageModelRoles(graph.inputs);
+  const ids = graph.inputs.find(({ name }) => roles?.get(name) === "ids");
+  if (!roles || !ids) return undefined;
   const shape = ids.shape ?? [];
   return {
     ids: ids.name,
     roles,
-    unknown: rest
-      .filter((info) => info !== ids && !graph.initializers.has(info.name))
-      .map((info) => info.name),
+    unknown: graph.inputs
+      .filter(({ name }) => !roles.has(name) && !graph.initializers.has(name))
+      .map(({ name }) => name),
     fixedBatch: shape.length === 2 ? fixed(shape[0]) : 1,
     fixedSequence: fixed(shape[shape.length - 1]),
     vocabularySize: graphVocabularySize(graph, ids.name),
   };
-}
-
-function obeys(info: ValueInfo, rule: RoleRule): boolean {
-  return (
-    rule.name.test(info.name) &&
-    rule.dtypes.test(info.dtype ?? "") &&
-    rule.ranks.includes(info.shape?.length ?? -1)
-  );
 }
 
 function fixed(dim: number | string | undefined): number | undefined {

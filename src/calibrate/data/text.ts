@@ -142,7 +142,8 @@ export function encodeStream(
   return stream;
 }
 
-function checkVocabulary(ids: Int32Array, size: number | undefined, label: string): void {
+/** @throws bad-data - an id that is not below the size. */
+export function checkVocabulary(ids: Int32Array, size: number | undefined, label: string): void {
   if (size === undefined) return;
   const position = ids.findIndex((id) => id >= size);
   if (position === -1) return;

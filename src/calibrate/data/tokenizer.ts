@@ -41,6 +41,29 @@ export async function loadTokenizer(path: string): Promise<TextTokenizer> {
   return wrap(file, parse(file, text), parse(configFile, configText), hash);
 }
 
+/**
+ * Loads the tokenizer at `path`, or without one the `tokenizer.json` beside the first of the neighbours that has it.
+ *
+ * @param neighbours - files: the model, the text.
+ * @param reader - what needs it, for the message: "The prompt".
+ * @throws bad-data - as `loadTokenizer`; none was found.
+ */
+export async function findTokenizer(
+  path: string | undefined,
+  neighbours: readonly string[],
+  reader: string,
+): Promise<TextTokenizer> {
+  if (path !== undefined) return loadTokenizer(path);
+  const folders = new Set(neighbours.map((file) => dirname(file)));
+  const places = [...folders].map((folder) => join(folder, "tokenizer.json"));
+  for (const place of places) if (await exists(place)) return loadTokenizer(place);
+  throw new BitloomError(
+    "bad-data",
+    `${reader} needs a tokenizer: expected ${places.map((place) => `"${place}"`).join(" or ")}, got none. Pass the model's tokenizer.json with --tokenizer.`,
+    { input: reader, expected: "a tokenizer.json", got: "none" },
+  );
+}
+
 type Json = Readonly<Record<string, unknown>>;
 
 function wrap(file: string, description: Json, config: Json, hash: string): TextTokenizer {

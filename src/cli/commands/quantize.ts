@@ -68,6 +68,7 @@ export const quantizeCommand = defineCommand({
       "  plan       solves for a budget, from saved scores",
       "  apply      quantizes as a saved plan says",
       "  evaluate   compares a quantized model with the float one",
+      "  run        generates text, and says how fast",
       "A model named like a command is given as ./plan. --version prints the version.",
       "",
       describeMethods(["scorer", "allocator", "quantizer", "target"]),

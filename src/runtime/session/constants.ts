@@ -5,11 +5,17 @@
  */
 import { elementCount } from "../../core/tensor.ts";
 import type { TensorSource } from "../../onnx/types.ts";
-import type { Operator, OperatorNode } from "./operator.ts";
+import {
+  type InferInput,
+  NeedsValue,
+  type Operator,
+  type OperatorNode,
+  type TensorType,
+} from "./operator.ts";
 import { type HostTensor, hostTensor, isStored, numbersOfBytes } from "./storage.ts";
 
 /** Results up to this many elements are kept: scales and shapes that many nodes ask for. */
-const keptElements = 1 << 16;
+export const keptElements = 1 << 16;
 
 export class Constants {
   readonly #sources: ReadonlyMap<string, TensorSource>;
@@ -41,6 +47,27 @@ export class Constants {
     const made = await this.#make(name);
     if (made && elementCount(made.shape) <= keptElements) this.#kept.set(name, made);
     return made;
+  }
+
+  /** Element type and shape, without computing a large constant. */
+  async type(name: string): Promise<TensorType | undefined> {
+    const source = this.#sources.get(name) ?? this.#kept.get(name);
+    if (source) return { dtype: source.dtype, shape: source.shape };
+    const producer = this.#producers.get(name);
+    if (!producer) return undefined;
+    const { node, operator } = producer;
+    const inputs: (InferInput | undefined)[] = [];
+    for (const input of node.inputs) {
+      const type = input ? await this.type(input) : undefined;
+      const isSmall = type !== undefined && elementCount(type.shape) <= keptElements;
+      inputs.push(type && { ...type, known: isSmall ? await this.get(input) : undefined });
+    }
+    try {
+      return operator.infer(node, inputs)[node.outputs.indexOf(name)];
+    } catch (error) {
+      if (!(error instanceof NeedsValue)) throw error;
+      return this.get(name);
+    }
   }
 
   async #make(name: string): Promise<HostTensor | undefined> {

@@ -133,6 +133,11 @@ export class Engine {
     this.#functions.push(...functions);
   }
 
+  /** Waits for the end of a thread that died in the run before. */
+  async recover(): Promise<void> {
+    await this.#threads?.recovery;
+  }
+
   async close(): Promise<void> {
     await this.#threads?.close();
     this.#threads = undefined;

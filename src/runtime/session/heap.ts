@@ -7,7 +7,8 @@ import { invariant } from "../../core/errors.ts";
 
 export const alignmentBytes = 64;
 
-export const aligned = (bytes: number): number => Math.ceil(bytes / alignmentBytes) * alignmentBytes;
+export const aligned = (bytes: number): number =>
+  Math.ceil(bytes / alignmentBytes) * alignmentBytes;
 
 interface Range {
   start: number;

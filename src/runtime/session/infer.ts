@@ -5,8 +5,8 @@ import { BitloomError } from "../../core/errors.ts";
 import { elementCount } from "../../core/tensor.ts";
 import { evaluate } from "./constants.ts";
 import { type InferInput, NeedsValue, type TensorType } from "./operator.ts";
+import type { NodeStep, Step } from "./step.ts";
 import type { HostTensor } from "./storage.ts";
-import type { NodeStep } from "./step.ts";
 
 /** Larger results are computed in the run, in memory that the plan accounts for. */
 const foldedElements = 1 << 22;
@@ -43,7 +43,7 @@ function assignTypes(
   run: number,
 ): void {
   const { node, operator, compiled, outputs } = step;
-  const isKnown = inputs.every((input) => !input || input.known);
+  const isKnown = operator.readsTypesOnly || inputs.every((input) => !input || input.known);
   const canFold = operator.compute !== undefined || operator.alias === true;
   const size = outputTypes.reduce((sum, type) => sum + (type ? elementCount(type.shape) : 0), 0);
   const folds = isKnown && canFold && size <= foldedElements;
@@ -51,7 +51,7 @@ function assignTypes(
     ? evaluate(
         node,
         operator,
-        inputs.map((input) => input?.known),
+        inputs.map((input) => input && (input.known ?? withoutNumbers(input))),
       )
     : [];
   for (const [index, value] of outputs.entries()) {
@@ -72,6 +72,12 @@ function assignTypes(
   if (step.mode === "nothing") step.execute = () => undefined;
 }
 
+const withoutNumbers = ({ dtype, shape }: TensorType): HostTensor => ({
+  dtype,
+  shape,
+  data: new Uint8Array(),
+});
+
 const describe = (type: TensorType | undefined) =>
   type ? `${type.dtype} [${type.shape.join(", ")}]` : "nothing";
 
@@ -83,5 +89,14 @@ function inNode({ node }: NodeStep, error: unknown): unknown {
     `Node "${node.name}" (${node.opType}) cannot run: ${error.message}. Check the shapes of the feeds.`,
     { input: node.name },
     { cause: error },
+  );
+}
+
+export function unknownShape(step: Step): BitloomError {
+  const node = step.kind === "node" ? step.node : step.segment.nodes[0];
+  return new BitloomError(
+    "unsupported",
+    `The shapes at node "${node.name}" (${node.opType}) depend on a value that cannot be read. Report it with the model.`,
+    { what: node.opType, node: node.name },
   );
 }

@@ -40,8 +40,24 @@ export class NodeGraph {
       [...graph.initializers].filter(([name]) => !graph.overridable.has(name)),
     );
     const nodes = graph.nodes.map((node): OperatorNode => {
-      const { name, domain, opType, inputs, outputs, attributes } = node;
-      return { name, domain, opType, inputs, outputs, attributes, opset: model.opsets.get(domain) ?? 1 };
+      const { name, domain, opType, outputs, attributes } = node;
+      const filler = attributes.get("value");
+      const inputs = [...node.inputs];
+      // Attributes that are tensors are read like initializers: ConstantOfShape gets its value as input 1.
+      if (opType === "ConstantOfShape" && domain === "" && filler?.type === "tensor") {
+        const value = `${name}/value`;
+        sources.set(value, filler.value);
+        inputs.push(value);
+      }
+      return {
+        name,
+        domain,
+        opType,
+        inputs,
+        outputs,
+        attributes,
+        opset: model.opsets.get(domain) ?? 1,
+      };
     });
     for (const { opType, domain, attributes, outputs } of nodes) {
       const value = attributes.get("value");
@@ -119,12 +135,14 @@ export class NodeGraph {
   replace(removed: readonly OperatorNode[], added: readonly NewNode[]): readonly OperatorNode[] {
     const gone = new Set(removed);
     const at = this.#nodes.findLastIndex((node) => gone.has(node));
-    const made = added.map(({ attributes = {}, domain = internalDomain, ...node }): OperatorNode => ({
-      ...node,
-      domain,
-      attributes: new Map(Object.entries(attributes)),
-      opset: this.model.opsets.get(domain) ?? 1,
-    }));
+    const made = added.map(
+      ({ attributes = {}, domain = internalDomain, ...node }): OperatorNode => ({
+        ...node,
+        domain,
+        attributes: new Map(Object.entries(attributes)),
+        opset: this.model.opsets.get(domain) ?? 1,
+      }),
+    );
     const before = this.#nodes.slice(0, at + 1).filter((node) => !gone.has(node));
     const after = this.#nodes.slice(at + 1).filter((node) => !gone.has(node));
     this.#nodes = [...before, ...made, ...after];
@@ -136,7 +154,9 @@ export class NodeGraph {
   prune(): void {
     for (;;) {
       const kept = this.#nodes.filter(({ outputs }) =>
-        outputs.some((value) => value !== "" && (this.isOutput(value) || this.uses(value).length > 0)),
+        outputs.some(
+          (value) => value !== "" && (this.isOutput(value) || this.uses(value).length > 0),
+        ),
       );
       if (kept.length === this.#nodes.length) return;
       this.#nodes = kept;

@@ -6,8 +6,9 @@
  * session uses `compute` for constants, for shape arithmetic (whatever is known from the shapes of the feeds), and for
  * what `compile` declines; `compile` for everything else.
  */
+
+import type { Fields, FieldValues, Kernel, Tiers } from "../../../native/index.ts";
 import type { DType } from "../../core/tensor.ts";
-import type { Fields, FieldValues, Kernel } from "../../../native/index.ts";
 import type { Attribute } from "../../onnx/types.ts";
 import type { HostTensor } from "./storage.ts";
 
@@ -59,7 +60,7 @@ export class NeedsValue extends Error {
 }
 
 /** The numbers of an input that `infer` cannot do without. */
-export function valueOf(inputs: readonly (InferInput | undefined)[], index: number): HostTensor {
+export function contentsOf(inputs: readonly (InferInput | undefined)[], index: number): HostTensor {
   const known = inputs[index]?.known;
   if (!known) throw new NeedsValue(index);
   return known;
@@ -86,6 +87,8 @@ export interface Operator {
   ): CompiledStep | undefined | Promise<CompiledStep | undefined>;
   /** Output 0 is input 0 with another shape: nothing to do at run time. */
   readonly alias?: boolean;
+  /** The outputs follow from the types of the inputs (Shape, Size): `compute` reads no numbers. */
+  readonly readsTypesOnly?: boolean;
   /** Inputs whose memory output 0 may take over, when this node is the last to read them and sizes agree. */
   readonly inPlace?: readonly number[];
 }
@@ -95,7 +98,10 @@ export interface CompiledStep {
   /** Inputs that the step has taken over in a layout of its own: not needed in memory. */
   readonly packed?: readonly number[];
   /** False when the step cannot handle these types; the session then uses `compute`. Default: it can. */
-  fits?(inputs: readonly (TensorType | undefined)[], outputs: readonly (TensorType | undefined)[]): boolean;
+  fits?(
+    inputs: readonly (TensorType | undefined)[],
+    outputs: readonly (TensorType | undefined)[],
+  ): boolean;
   /** Bytes of memory that it needs while it runs. */
   workspaceBytes?(
     inputs: readonly (TensorType | undefined)[],
@@ -123,16 +129,17 @@ export interface Task<F extends Fields = Fields> {
 export interface CompileContext extends SupportContext {
   /** "exact" keeps int16 activations; "fast" may use int8 ones. */
   readonly precision: "exact" | "fast";
-  /** The fastest instruction set that this engine runs correctly. */
-  readonly isa: "simd128" | "relaxed-simd";
-  /** What the probe says of 8-bit codes as the unsigned operand of the relaxed dot product. */
-  readonly unsignedDot: boolean;
+  /** What this engine runs correctly and fast; see `activationTypeFor`. */
+  readonly tiers: Tiers;
   /** Numbers of a constant input; undefined when it is none. Large ones are computed anew each time they are asked for. */
   constant(input: number): Promise<HostTensor | undefined>;
   /** The raw bytes of an initializer input, as the file holds them; undefined for computed constants. */
   initializerBytes(input: number): Promise<Uint8Array | undefined>;
   /** Memory that lives as long as the session. */
-  reserve(byteLength: number): { readonly pointer: number; readonly bytes: Uint8Array<ArrayBuffer> };
+  reserve(byteLength: number): {
+    readonly pointer: number;
+    readonly bytes: Uint8Array<ArrayBuffer>;
+  };
   /** A task of this kernel; the kernel is compiled when all nodes are. */
   task<F extends Fields>(kernel: Kernel<F>): Task<F>;
   /** The session's memory as bytes, as it is now: it may move when it grows, so never keep it. */

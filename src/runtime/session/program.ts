@@ -7,73 +7,97 @@ import { BitloomError, invariant } from "../../core/errors.ts";
 import type { Feeds } from "../../core/feeds.ts";
 import { elementCount } from "../../core/tensor.ts";
 import { Arena, sizeClass } from "./arena.ts";
+import { bindStep, workspaceBytes } from "./bind.ts";
+import { type Carried, CarriedValues } from "./carried.ts";
 import type { Engine } from "./engine.ts";
-import { evaluateTypes } from "./infer.ts";
-import { arrayOf, feedOf, type HostTensor, storedNumbers } from "./storage.ts";
+import { evaluateTypes, unknownShape } from "./infer.ts";
 import { memoryInputs, type NodeStep, type SegmentStep, type Step } from "./step.ts";
+import { arrayOf, feedOf, type HostTensor, storedNumbers } from "./storage.ts";
 import { addressOf, type Value } from "./values.ts";
 
 export interface ProgramParts {
   readonly engine: Engine;
   readonly steps: readonly Step[];
   readonly feeds: readonly Value[];
-  readonly outputs: readonly Value[];
+  /** Each `past` is one of `feeds`. */
+  readonly carried: readonly Carried[];
 }
 
 export class Program {
   readonly #engine: Engine;
   readonly #all: readonly Step[];
   readonly #feeds: readonly Value[];
+  readonly #carried: CarriedValues;
   #run = 0;
+  /** The feeds of the present run, for shapes that depend on their contents. */
+  readonly #given = new Map<Value, HostTensor | undefined>();
   /** The steps that the outputs of this run need, and which outputs those are. */
   #active: readonly Step[] = [];
   #fetched = "";
   #lastUses = new Map<Value, number>();
   readonly #inferredAt = new Map<Step, number>();
-  readonly #pointers = new Map<Step, readonly number[]>();
+  /** Steps whose types follow from contents: worked out anew in every run. */
+  readonly #readers = new Set<Step>();
+  /** What each step's tasks were filled with, and in which run. */
+  readonly #bound = new Map<Step, { readonly pointers: readonly number[]; readonly run: number }>();
   #arena = new Arena();
   #arenaAddress = 0;
   #arenaBytes = 0;
   /** The plan and the bound tasks are good for the shapes that the values have. */
   #isReady = false;
+  /** Steps whose output is a carried value with another shape, in order. */
+  #aliases = new Set<NodeStep>();
   #boundVersion = -1;
 
-  constructor({ engine, steps, feeds }: ProgramParts) {
+  constructor({ engine, steps, feeds, carried }: ProgramParts) {
     this.#engine = engine;
     this.#all = steps;
     this.#feeds = feeds;
+    this.#carried = new CarriedValues(engine, carried);
+  }
+
+  /** Forgets what was carried over; the next run starts anew. */
+  resetCarried(): void {
+    this.#carried.reset();
   }
 
   /**
-   * @param feeds - one tensor per feed value, in their order.
+   * @param feeds - one tensor per feed value, in their order; undefined for those that are carried over.
    * @returns views that are valid until the next run.
    */
   async run(
-    feeds: readonly HostTensor[],
+    feeds: readonly (HostTensor | undefined)[],
     outputs: readonly Value[],
   ): Promise<readonly HostTensor[]> {
     const run = ++this.#run;
-    this.#select(outputs);
-    for (const [index, value] of this.#feeds.entries()) value.assign(feeds[index], undefined, run);
-    const wasReady = this.#isReady;
+    this.#select([...outputs, ...this.#carried.presents]);
+    for (const [index, value] of this.#feeds.entries()) {
+      const type = feeds[index] ?? this.#carried.pastType(value);
+      invariant(type, `feed ${value.name} is missing`);
+      value.assign(type, undefined, run);
+      this.#given.set(value, feeds[index]);
+    }
+    let isPlanned = this.#isReady;
     this.#isReady = false;
-    let isPlanned = wasReady;
     const steps = this.#active;
     let start = 0;
     do {
-      const { stop, changed } = this.#infer(start, run);
+      const { stop, touched } = this.#infer(start, run);
+      if (stop === start && stop < steps.length) throw unknownShape(steps[stop]);
       // A graph whose shapes depend on contents is planned anew in every run.
-      if (!isPlanned || changed || stop < steps.length) {
+      isPlanned &&= stop === steps.length && this.#keepsPlan(touched);
+      if (isPlanned) this.#rebind(touched, run);
+      else {
         if (start === 0) this.#startPlan();
-        isPlanned = false;
         this.#plan(start, stop, run);
         this.#bind(start, stop, run);
-      } else if (this.#boundVersion !== this.#engine.version) this.#bind(start, stop, run);
+      }
       if (start === 0) this.#copyFeeds(feeds);
       await this.#execute(start, stop);
       start = stop;
     } while (start < steps.length);
     this.#isReady = true;
+    this.#carried.carryOver();
     return outputs.map((value) => {
       const view = value.view(this.#engine.buffer, this.#arenaAddress);
       invariant(view, `output ${value.name} was not computed`);
@@ -103,32 +127,93 @@ export class Program {
   }
 
   /** Works out types from `start` on, as far as they do not depend on what is yet to be computed. */
-  #infer(start: number, run: number): { stop: number; changed: boolean } {
-    let changed = false;
+  #infer(start: number, run: number): { stop: number; touched: NodeStep[] } {
+    const touched: NodeStep[] = [];
     const steps = this.#active;
     for (let index = start; index < steps.length; index++) {
       const step = steps[index];
       if (step.kind === "segment") {
         // Its outputs have the types of an earlier run; those of this one are known only afterwards.
-        if (index > start) return { stop: index, changed: true };
+        if (index > start) return { stop: index, touched };
         for (const value of step.outputs) value.type = undefined;
-        changed = true;
         continue;
       }
       if (step.inputs.some((value) => value && value.type === undefined)) {
-        return { stop: index, changed: true };
+        return { stop: index, touched };
       }
       const last = this.#inferredAt.get(step) ?? -1;
-      if (!step.inputs.some((value) => value && value.changed > last) && last >= 0) continue;
+      const isStale = last < 0 || this.#readers.has(step);
+      if (!isStale && !step.inputs.some((value) => value && value.changed > last)) continue;
       const inputs = step.inputs.map((value) => value?.inferInput());
-      const isDone = evaluateTypes(step, inputs, run, (input) =>
-        index === start ? this.#read(step.inputs[input]) : undefined,
-      );
-      if (!isDone) return { stop: index, changed: true };
+      const isDone = evaluateTypes(step, inputs, run, (input) => {
+        this.#readers.add(step);
+        const value = step.inputs[input];
+        const given = value && this.#given.get(value);
+        return given ?? (index === start ? this.#read(value) : undefined);
+      });
+      if (!isDone) return { stop: index, touched };
       this.#inferredAt.set(step, run);
-      changed = true;
+      touched.push(step);
     }
-    return { stop: steps.length, changed };
+    return { stop: steps.length, touched };
+  }
+
+  /**
+   * True when every value still fits into the memory it was given: the plan was made for size classes, so most tokens
+   * of a decoder need no new one.
+   */
+  #keepsPlan(touched: readonly NodeStep[]): boolean {
+    const fits = (value: Value) =>
+      value.storage?.kind === "arena" && value.bytes <= value.storage.bytes;
+    for (const value of this.#feeds) {
+      if (!this.#carried.isPast(value) && this.#lastUses.has(value) && !fits(value)) return false;
+    }
+    for (const step of touched) {
+      if (step.mode !== step.planned) return false;
+      if (this.#aliases.has(step)) continue;
+      for (const value of step.outputs) {
+        if (!value?.type || this.#carried.isPresent(value)) continue;
+        if (value.known ? value.storage?.kind === "arena" : !fits(value)) return false;
+      }
+      // An operand whose memory the output took over may broadcast now: then it would be overwritten while it is read.
+      const output = step.outputs[0];
+      const isOvertaken = (input: Value | undefined) =>
+        input?.storage !== undefined && input.storage === output?.storage;
+      const grows = (input: Value | undefined) =>
+        isOvertaken(input) && input?.bytes !== output?.bytes;
+      if (step.inputs.some(grows)) return false;
+      if (workspaceBytes(step) > (step.workspace?.bytes ?? 0)) return false;
+    }
+    return true;
+  }
+
+  /** Fills the tasks of the steps whose shapes or addresses have changed, with the plan as it is. */
+  #rebind(touched: readonly NodeStep[], run: number): void {
+    if (this.#carried.isEmpty && touched.length === 0) {
+      if (this.#boundVersion !== this.#engine.version) this.#bind(0, this.#active.length, run);
+      return;
+    }
+    this.#carried.place();
+    for (const { inputs, outputs } of this.#aliases) {
+      if (outputs[0]) outputs[0].storage = inputs[0]?.storage;
+    }
+    this.#uploadKnown(touched, run);
+    if (this.#boundVersion !== this.#engine.version) {
+      this.#bind(0, this.#active.length, run);
+      return;
+    }
+    // The blocks of the past and the present have changed places.
+    const aliases = new Set([...this.#aliases].map(({ outputs }) => outputs[0]));
+    const isMoved = (value: Value | undefined) =>
+      value !== undefined &&
+      (this.#carried.isPast(value) || this.#carried.isPresent(value) || aliases.has(value));
+    for (const step of this.#active) {
+      if (step.kind === "segment" || step.mode === "nothing") continue;
+      const isTouched = this.#inferredAt.get(step) === run;
+      if (isTouched || step.inputs.some(isMoved) || step.outputs.some(isMoved)) {
+        this.#bindStep(step, this.#pointersOf(step), run);
+      }
+    }
   }
 
   /** A copy of a value that has been computed. */
@@ -139,10 +224,12 @@ export class Program {
 
   #startPlan(): void {
     this.#arena = new Arena();
+    this.#aliases = new Set();
+    this.#carried.place();
     for (const value of this.#feeds) {
+      if (this.#carried.isPast(value)) continue;
       const lastUse = this.#lastUses.get(value);
-      value.storage =
-        lastUse === undefined ? undefined : this.#arena.take(value.bytes, lastUse);
+      value.storage = lastUse === undefined ? undefined : this.#arena.take(value.bytes, lastUse);
     }
   }
 
@@ -154,8 +241,12 @@ export class Program {
       arena.finish(index);
     }
     this.#reserveArena();
-    for (let index = start; index < stop; index++) {
-      for (const value of memoryInputs(this.#active[index])) {
+    this.#uploadKnown(this.#active.slice(start, stop), run);
+  }
+
+  #uploadKnown(steps: readonly Step[], run: number): void {
+    for (const step of steps) {
+      for (const value of memoryInputs(step)) {
         if (value.known && !value.isConstant) this.#upload(value, run);
       }
     }
@@ -163,20 +254,26 @@ export class Program {
 
   #planNode(step: NodeStep, index: number): void {
     const arena = this.#arena;
-    const { operator, compiled, inputs, outputs, mode } = step;
+    const { operator, inputs, outputs } = step;
     const first = inputs[0];
+    step.planned = step.mode;
     for (const [at, value] of outputs.entries()) {
       if (!value?.type || value.known) continue;
       const lastUse = this.#lastUses.get(value) ?? index;
+      if (this.#carried.isPresent(value) && !operator.alias) {
+        this.#carried.placePresent(value);
+        continue;
+      }
       const shared =
         operator.alias && at === 0 ? first?.storage : this.#takenOver(step, value, at, index);
       if (shared) {
         value.storage = shared;
         if (shared.kind === "arena") arena.extend(shared, lastUse);
+        else this.#aliases.add(step);
       } else value.storage = arena.take(value.bytes, lastUse);
     }
-    const bytes = mode === "compiled" ? (compiled?.workspaceBytes?.(types(inputs), types(outputs)) ?? 0) : 0;
-    step.workspace = bytes > 0 ? { offset: arena.takeFor(bytes, index).offset, bytes } : undefined;
+    const bytes = workspaceBytes(step);
+    step.workspace = bytes > 0 ? { ...arena.takeFor(bytes, index) } : undefined;
   }
 
   /** Memory of an input that output 0 may overwrite. */
@@ -186,7 +283,7 @@ export class Program {
       const source = inputs[input];
       const storage = source?.storage;
       if (!storage || source.known || storage.kind !== "arena") continue;
-      if (storage.lastUse === index && storage.bytes === sizeClass(value.bytes)) return storage;
+      if (storage.lastUse === index && source.bytes === value.bytes) return storage;
     }
     return undefined;
   }
@@ -218,39 +315,45 @@ export class Program {
     const bytes = sizeClass(value.bytes);
     storage ??= { offset: this.#engine.take(bytes), bytes, kind: "own", lastUse: 0 };
     value.storage = storage;
-    new (arrayOf(known.dtype))(this.#engine.buffer, storage.offset, known.data.length).set(known.data);
+    new (arrayOf(known.dtype))(this.#engine.buffer, storage.offset, known.data.length).set(
+      known.data,
+    );
   }
 
   #bind(start: number, stop: number, run: number): void {
-    const { engine } = this;
-    const arena = this.#arenaAddress;
-    const moved = this.#boundVersion !== engine.version;
+    const moved = this.#boundVersion !== this.#engine.version;
     for (let index = start; index < stop; index++) {
       const step = this.#active[index];
       if (step.kind === "segment" || step.mode === "nothing") continue;
-      const values = [...step.inputs, ...step.outputs];
-      const pointers = values.map((value) => (value?.storage ? addressOf(value.storage, arena) : 0));
-      const workspace = step.workspace ? arena + step.workspace.offset : 0;
-      pointers.push(workspace);
-      const old = this.#pointers.get(step);
+      const bound = this.#bound.get(step);
+      const pointers = this.#pointersOf(step);
       const isSame =
-        old?.every((pointer, at) => pointer === pointers[at]) &&
-        values.every((value) => !value || value.changed < run);
+        bound?.pointers.every((pointer, at) => pointer === pointers[at]) &&
+        [...step.inputs, ...step.outputs].every((value) => !value || value.changed <= bound.run);
       if (isSame && !(moved && step.mode === "compute")) continue;
-      this.#pointers.set(step, pointers);
-      bindStep(step, engine, arena, workspace);
+      this.#bindStep(step, pointers, run);
     }
-    this.#boundVersion = engine.version;
+    this.#boundVersion = this.#engine.version;
   }
 
-  get engine(): Engine {
-    return this.#engine;
+  #pointersOf({ inputs, outputs, workspace }: NodeStep): readonly number[] {
+    const arena = this.#arenaAddress;
+    const pointers = [...inputs, ...outputs].map((value) =>
+      value?.storage ? addressOf(value.storage, arena) : 0,
+    );
+    pointers.push(workspace ? arena + workspace.offset : 0);
+    return pointers;
   }
 
-  #copyFeeds(feeds: readonly HostTensor[]): void {
+  #bindStep(step: NodeStep, pointers: readonly number[], run: number): void {
+    this.#bound.set(step, { pointers, run });
+    bindStep(step, this.#engine, this.#arenaAddress, pointers[pointers.length - 1]);
+  }
+
+  #copyFeeds(feeds: readonly (HostTensor | undefined)[]): void {
     for (const [index, value] of this.#feeds.entries()) {
-      const view = value.view(this.#engine.buffer, this.#arenaAddress);
-      view?.data.set(feeds[index].data);
+      const feed = feeds[index];
+      if (feed) value.view(this.#engine.buffer, this.#arenaAddress)?.data.set(feed.data);
     }
   }
 
@@ -291,24 +394,3 @@ export class Program {
 }
 
 const isTexts = (data: unknown): data is readonly string[] => Array.isArray(data);
-
-const types = (values: NodeStep["inputs"]) => values.map((value) => value?.type);
-
-function bindStep(step: NodeStep, engine: Engine, arena: number, workspace: number): void {
-  const { node, operator, compiled, inputs, outputs } = step;
-  if (step.mode === "compiled") {
-    invariant(compiled, `${node.name} has no compiled form`);
-    const operands = inputs.map((value) => value?.operand(arena));
-    compiled.bind(
-      operands,
-      outputs.map((value) => value?.operand(arena)),
-      workspace,
-    );
-    step.execute = () => compiled.run();
-    return;
-  }
-  const read = (value: Value | undefined) => value?.view(engine.buffer, arena);
-  const from = inputs.map(read);
-  const to = outputs.map(read);
-  step.execute = () => operator.compute?.(node, from, to);
-}

@@ -15,6 +15,8 @@ export interface NodeStep {
   readonly outputs: readonly (Value | undefined)[];
   /** How it runs with the shapes of this run. */
   mode: "nothing" | "compute" | "compiled";
+  /** The mode that memory is planned for. */
+  planned: "nothing" | "compute" | "compiled";
   /** Runs `mode`; set when it is bound. */
   execute: () => void;
   /** Offset of its workspace in the arena. */

@@ -5,6 +5,7 @@
  */
 import { BitloomError } from "../../core/errors.ts";
 import type { FeedTensor, TensorData } from "../../core/feeds.ts";
+import { unpackCodes } from "../../core/packing.ts";
 import {
   type DType,
   elementCount,
@@ -13,7 +14,6 @@ import {
   toBfloat16Bits,
   toFloat16Bits,
 } from "../../core/tensor.ts";
-import { unpackCodes } from "../../core/packing.ts";
 
 export type NumberArray =
   | Float32Array
@@ -82,7 +82,10 @@ export function hostTensor(dtype: DType, shape: readonly number[], data?: Number
 }
 
 /** What a file or a caller gives, as stored numbers. Float32 and the like are views, not copies. */
-export function storedNumbers(dtype: DType, data: Exclude<TensorData, readonly string[]>): NumberArray {
+export function storedNumbers(
+  dtype: DType,
+  data: Exclude<TensorData, readonly string[]>,
+): NumberArray {
   if (dtype === "float16") return Float32Array.from(asBits(data), fromFloat16Bits);
   if (dtype === "bfloat16") return Float32Array.from(asBits(data), fromBfloat16Bits);
   if (data instanceof BigInt64Array || data instanceof BigUint64Array) {
@@ -112,11 +115,13 @@ export function numbersOfBytes(
     return Int8Array.from(codes, (code) => (code >= half ? code - 2 * half : code));
   }
   const aligned = bytes.byteOffset % 8 === 0 ? bytes : bytes.slice();
-  const { buffer, byteOffset } = aligned;
+  const { byteOffset } = aligned;
+  const buffer = aligned.buffer as ArrayBuffer;
   if (dtype === "float16" || dtype === "bfloat16")
     return storedNumbers(dtype, new Uint16Array(buffer, byteOffset, count));
   if (dtype === "int64") return storedNumbers(dtype, new BigInt64Array(buffer, byteOffset, count));
-  if (dtype === "uint64") return storedNumbers(dtype, new BigUint64Array(buffer, byteOffset, count));
+  if (dtype === "uint64")
+    return storedNumbers(dtype, new BigUint64Array(buffer, byteOffset, count));
   return new (arrayOf(dtype))(buffer, byteOffset, count);
 }
 

@@ -39,7 +39,7 @@ export class Value {
   /** Takes on a type; true when it is another one than before. */
   assign(type: TensorType, known: HostTensor | undefined, run: number): void {
     const same = this.type !== undefined && sameType(this.type, type);
-    if (!same || known !== undefined || this.known !== undefined) this.changed = run;
+    if (!same || !sameNumbers(this.known, known)) this.changed = run;
     if (!same) this.type = { dtype: type.dtype, shape: [...type.shape] };
     this.known = known;
   }
@@ -69,6 +69,16 @@ export class Value {
 
 export const addressOf = ({ kind, offset }: Storage, arena: number): number =>
   kind === "arena" ? arena + offset : offset;
+
+/** Larger known tensors count as changed: comparing them costs as much as using them. */
+const comparedElements = 4096;
+
+function sameNumbers(a: HostTensor | undefined, b: HostTensor | undefined): boolean {
+  if (a === b) return true;
+  if (!a || !b || a.data.length !== b.data.length || a.data.length > comparedElements) return false;
+  for (let i = 0; i < a.data.length; i++) if (!Object.is(a.data[i], b.data[i])) return false;
+  return true;
+}
 
 export function sameType(a: TensorType, b: TensorType): boolean {
   if (a.dtype !== b.dtype || a.shape.length !== b.shape.length) return false;

@@ -1,0 +1,65 @@
+/**
+ * The models of the session benchmark, written to a folder: tiny-lm and a generated Llama of 134.5 M parameters,
+ * rounded to nearest at 4 bits and in mixed precision.
+ */
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { type Model, openModel, saveModel } from "../../src/index.ts";
+import {
+  llama135M,
+  llamaFused,
+  llamaPlain,
+  quantizedTransformer,
+} from "../../test/support/transformers/index.ts";
+
+export type Target = "portable" | "ort";
+
+export interface BenchmarkModel {
+  readonly name: string;
+  /** The file that all run, and the form that ONNX Runtime's own kernels run fastest (accuracy_level 4). */
+  readonly files: Readonly<Record<Target, string>>;
+  readonly bytes: number;
+}
+
+interface Source {
+  readonly name: string;
+  readonly isQuick: boolean;
+  readonly formats: readonly string[];
+  make(): Promise<Model> | Model;
+}
+
+const fourBits = ["int4-b32"];
+const mixed = ["int4-b32", "int3-b32", "int6-b32", "int8-b32"];
+
+const tinyLm = () =>
+  openModel(fileURLToPath(new URL("../../../calibration/tiny-lm/model.onnx", import.meta.url)));
+const fused = () => llamaFused(llama135M);
+const plain = () => llamaPlain(llama135M);
+
+const sources: readonly Source[] = [
+  { name: "tiny-lm, 4 bits", isQuick: true, formats: fourBits, make: tinyLm },
+  { name: "tiny-lm, mixed", isQuick: false, formats: mixed, make: tinyLm },
+  { name: "Llama 135 M fused, 4 bits", isQuick: true, formats: fourBits, make: fused },
+  { name: "Llama 135 M fused, mixed", isQuick: false, formats: mixed, make: fused },
+  { name: "Llama 135 M plain, 4 bits", isQuick: false, formats: fourBits, make: plain },
+];
+
+export const modelNames = (quick: boolean): readonly string[] =>
+  sources.filter(({ isQuick }) => isQuick || !quick).map(({ name }) => name);
+
+/** Writes one model in both forms. */
+export async function writeModel(name: string, folder: string): Promise<BenchmarkModel> {
+  const source = sources.find((one) => one.name === name);
+  if (!source) throw new Error(`no model "${name}": expected one of ${modelNames(false)}`);
+  const { formats, make } = source;
+  const float = await make();
+  const files: Record<Target, string> = { portable: "", ort: "" };
+  const sizes: number[] = [];
+  for (const target of ["portable", "ort"] as const) {
+    const { model } = quantizedTransformer(float, { formats, target });
+    files[target] = join(folder, `${target}.onnx`);
+    const { bytes } = await saveModel(model, files[target], { force: true });
+    sizes.push(bytes);
+  }
+  return { name, files, bytes: sizes[0] };
+}

@@ -1,0 +1,20 @@
+/**
+ * What generation needs of a session. Those of `createSession` are, and so is whatever has the same shape.
+ */
+import type { DeclaredInput } from "../../core/language-model.ts";
+import type { TensorLike } from "../session/tensor.ts";
+
+export type InputMetadata = DeclaredInput;
+
+export interface GenerationSession {
+  readonly outputNames: readonly string[];
+  readonly inputMetadata: readonly InputMetadata[];
+  /** True: key and value caches stay in the session; they are neither fed nor returned. */
+  readonly carriesCaches?: boolean | undefined;
+  run(
+    feeds: Readonly<Record<string, TensorLike>>,
+    fetches?: readonly string[],
+  ): Promise<Readonly<Record<string, TensorLike>>>;
+  /** Empties internal caches. */
+  resetCaches?(): void;
+}

@@ -1,0 +1,238 @@
+/**
+ * What attention operators are made of, on two machines: kernels in the session's memory, or plain loops over
+ * arrays. An operator is written once, as calls of a machine, and gets both its forms from it.
+ * Invariant: both machines read and write the same elements.
+ */
+import {
+  type AttentionShape,
+  attention,
+  binaryKernels,
+  copyKernels,
+  planAttention,
+  planBinary,
+  planCopy,
+  planRotary,
+  type RotaryShape,
+  rotary,
+  transposeKernel,
+  type Walk,
+} from "../../../../native/index.ts";
+import type {
+  CompileContext,
+  CompiledStep,
+  Operator,
+  OperatorNode,
+  TensorType,
+} from "../../session/operator.ts";
+import {
+  arrayOf,
+  elementBytes,
+  type HostTensor,
+  isFloat,
+  type NumberArray,
+} from "../../session/storage.ts";
+import { product } from "../tensor/attributes.ts";
+import { addRow, attend, copyWalk, turn } from "./machine-loops.ts";
+
+/** A tensor of either machine. */
+export interface Block extends TensorType {
+  readonly pointer: number;
+  /** On the machine of arrays. */
+  readonly data?: NumberArray;
+}
+
+/** A block from some element on. */
+export interface Place {
+  readonly block: Block;
+  readonly offset?: number;
+}
+
+export interface AttentionPlaces {
+  readonly q: Place;
+  readonly k: Place;
+  readonly v: Place;
+  readonly out: Place;
+  readonly mask?: Place | undefined;
+  readonly lengths?: Place | undefined;
+  readonly offsets?: Place | undefined;
+}
+
+export interface RotaryPlaces {
+  readonly x: Place;
+  readonly out: Place;
+  readonly cos: Place;
+  readonly sin: Place;
+  readonly ids?: Place | undefined;
+}
+
+export interface Machine {
+  /** Moves `shape` elements of float32. */
+  copy(shape: readonly number[], from: Place, fromWalk: Walk, to: Place, toWalk: Walk): void;
+  /** to[r, i] = from[r, i] + row[i]. */
+  addRow(rows: number, length: number, from: Place, row: Place, to: Place): void;
+  rotate(shape: RotaryShape, places: RotaryPlaces): void;
+  attend(shape: AttentionShape, places: AttentionPlaces): void;
+  /** The numbers of a block, valid until the machine's next call. */
+  numbers(block: Block): NumberArray;
+}
+
+export interface MachineOperator extends Pick<Operator, "infer" | "refuses"> {
+  /** Blocks that the work needs besides inputs and outputs. */
+  scratch?(
+    node: OperatorNode,
+    inputs: readonly (TensorType | undefined)[],
+    outputs: readonly (TensorType | undefined)[],
+  ): readonly TensorType[];
+  work(
+    machine: Machine,
+    node: OperatorNode,
+    inputs: readonly (Block | undefined)[],
+    outputs: readonly (Block | undefined)[],
+    scratch: readonly Block[],
+  ): void;
+  /** Inputs that may have other types than float. */
+  readonly others?: readonly number[];
+}
+
+/** An operator with both its forms. */
+export function machineOperator(definition: MachineOperator): Operator {
+  const { infer, refuses, scratch = () => [], work, others = [] } = definition;
+  return {
+    ...(refuses ? { refuses } : {}),
+    infer,
+    compute(node, inputs, outputs) {
+      const made = scratch(node, inputs, outputs).map(({ dtype, shape }): Block => {
+        return { dtype, shape, pointer: 0, data: new (arrayOf(dtype))(product(shape)) };
+      });
+      work(arrayMachine, node, inputs.map(asBlock), outputs.map(asBlock), made);
+    },
+    compile: (node, context): CompiledStep => {
+      const machine = kernelMachine(context);
+      let run = () => {};
+      return {
+        fits: (inputs) =>
+          inputs.every((input, i) => !input || others.includes(i) || isFloat(input.dtype)),
+        workspaceBytes: (inputs, outputs) =>
+          scratch(node, inputs, outputs).reduce((sum, type) => sum + blockBytes(type), 0),
+        bind(inputs, outputs, workspace) {
+          let pointer = workspace;
+          const made = scratch(node, inputs, outputs).map((type): Block => {
+            const block = { ...type, pointer };
+            pointer += blockBytes(type);
+            return block;
+          });
+          run = () => work(machine, node, inputs, outputs, made);
+        },
+        run: () => run(),
+      };
+    },
+  };
+}
+
+const asBlock = (tensor: HostTensor | undefined): Block | undefined =>
+  tensor && { ...tensor, pointer: 0 };
+
+/** Blocks start at multiples of 16 bytes. */
+const blockBytes = ({ dtype, shape }: TensorType): number =>
+  Math.ceil((product(shape) * elementBytes(dtype)) / 16) * 16;
+
+const addressOf = (place: Place | undefined): number =>
+  place ? place.block.pointer + (place.offset ?? 0) * elementBytes(place.block.dtype) : 0;
+
+function kernelMachine(context: CompileContext): Machine {
+  const tasks = {
+    copy: context.task(copyKernels[4]),
+    transpose: context.task(transposeKernel),
+    add: context.task(binaryKernels["f32-add"]),
+    rotary: context.task(rotary),
+    attention: context.task(attention),
+  };
+  return {
+    copy(shape, from, fromWalk, to, toWalk) {
+      if (product(shape) === 0) return;
+      const plan = planCopy(4, shape, fromWalk, toWalk);
+      if (!plan) throw new RangeError(`no walk over [${shape.join(", ")}]`);
+      const input = addressOf(from) + plan.inputOffset;
+      const output = addressOf(to) + plan.outputOffset;
+      const work = product(shape) / 4;
+      if (plan.kernel === transposeKernel) {
+        tasks.transpose.set({ ...plan.values, input, output } as never, plan.items, work);
+        tasks.transpose.run();
+      } else {
+        tasks.copy.set({ ...plan.values, input, output } as never, plan.items, work);
+        tasks.copy.run();
+      }
+    },
+    addRow(rows, length, from, row, to) {
+      const plan = planBinary("f32-add", [rows, length], [length]);
+      if (!plan || rows * length === 0) return;
+      const pointers = { a: addressOf(from), b: addressOf(row), output: addressOf(to) };
+      tasks.add.set({ ...plan.values, ...pointers }, plan.items, rows * length);
+      tasks.add.run();
+    },
+    rotate(shape, { x, out, cos, sin, ids }) {
+      const { items, values } = planRotary(shape);
+      const pointers = {
+        x: addressOf(x),
+        out: addressOf(out),
+        cos: addressOf(cos),
+        sin: addressOf(sin),
+        ids: addressOf(ids),
+      };
+      const work = 3 * items * shape.heads * shape.headSize;
+      tasks.rotary.set({ ...values, ...pointers }, shape.heads > 0 ? items : 0, work);
+      tasks.rotary.run();
+    },
+    attend(shape, { q, k, v, out, mask, lengths, offsets }) {
+      const { items, values } = planAttention(shape);
+      const pointers = {
+        q: addressOf(q),
+        k: addressOf(k),
+        v: addressOf(v),
+        out: addressOf(out),
+        mask: addressOf(mask),
+        lengths: addressOf(lengths),
+        offsets: addressOf(offsets),
+      };
+      const pairs = shape.batch * shape.heads * shape.queries * shape.length;
+      const { headSize, valueSize = headSize } = shape;
+      tasks.attention.set({ ...values, ...pointers }, items, 2 * pairs * (headSize + valueSize));
+      tasks.attention.run();
+    },
+    numbers: ({ dtype, shape, pointer }) =>
+      new (arrayOf(dtype))(context.memory().buffer, pointer, product(shape)),
+  };
+}
+
+const arrayAt = ({ block, offset = 0 }: Place): NumberArray => {
+  if (!block.data) throw new TypeError("a block of the kernels' machine");
+  return offset === 0 ? block.data : block.data.subarray(offset);
+};
+const given = (place: Place | undefined) => place && arrayAt(place);
+
+/** Slow and complete: every stored float type, any sizes. */
+const arrayMachine: Machine = {
+  copy: (shape, from, fromWalk, to, toWalk) =>
+    copyWalk(shape, arrayAt(from), fromWalk, arrayAt(to), toWalk),
+  addRow: (rows, length, from, row, to) =>
+    addRow(rows, length, arrayAt(from), arrayAt(row), arrayAt(to)),
+  rotate: (shape, { x, out, cos, sin, ids }) =>
+    turn(shape, {
+      x: arrayAt(x),
+      out: arrayAt(out),
+      cos: arrayAt(cos),
+      sin: arrayAt(sin),
+      ids: given(ids),
+    }),
+  attend: (shape, { q, k, v, out, mask, lengths, offsets }) =>
+    attend(shape, {
+      q: arrayAt(q),
+      k: arrayAt(k),
+      v: arrayAt(v),
+      out: arrayAt(out),
+      mask: given(mask),
+      lengths: given(lengths),
+      offsets: given(offsets),
+    }),
+  numbers: (block) => arrayAt({ block }),
+};
