@@ -9,7 +9,6 @@ import {
   type Kernel,
   type KernelFunction,
   taskBytes,
-  writeTask,
 } from "../../../native/index.ts";
 import { BitloomError, invariant } from "../../core/errors.ts";
 import { Heap } from "./heap.ts";
@@ -46,6 +45,7 @@ export class Engine {
   readonly #options: EngineOptions;
   #threads: ThreadPool | undefined;
   #version = 0;
+  #views: { version: number; integers: Int32Array; floats: Float32Array } | undefined;
 
   constructor(options: EngineOptions) {
     this.#options = options;
@@ -94,11 +94,18 @@ export class Engine {
       index = this.#kernels.push(kernel) - 1;
     }
     const address = this.#heap.take(taskBytes(kernel));
+    // Attention fills its tasks in every run: no look-ups here, no views that are made each time.
+    const fields = Object.entries(kernel.fields);
     let items = 0;
     let chunk = 0;
     return {
       set: (values: FieldValues<F>, count, work) => {
-        writeTask(new DataView(this.#memory.buffer), address, kernel, values);
+        const { integers, floats } = this.#words();
+        for (let i = 0; i < fields.length; i++) {
+          const [name, type] = fields[i];
+          if (type === "i32") integers[address / 4 + i] = values[name];
+          else floats[address / 4 + i] = values[name];
+        }
         items = count;
         const pays = work >= threadedWork && count > 1 && this.threads > 1;
         chunk = pays ? Math.ceil(count / (this.threads * chunksPerThread)) : 0;
@@ -109,6 +116,19 @@ export class Engine {
         else (this.#threads as ThreadPool).run(index, address, items, chunk);
       },
     };
+  }
+
+  /** The memory as 32-bit words, made anew when it has grown. */
+  #words(): { readonly integers: Int32Array; readonly floats: Float32Array } {
+    if (this.#views?.version !== this.#version) {
+      const { buffer } = this.#memory;
+      this.#views = {
+        version: this.#version,
+        integers: new Int32Array(buffer),
+        floats: new Float32Array(buffer),
+      };
+    }
+    return this.#views;
   }
 
   /** Compiles the kernels that were asked for and starts the threads. */
