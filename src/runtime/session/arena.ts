@@ -16,7 +16,7 @@ export function sizeClass(bytes: number): number {
 }
 
 export class Arena {
-  #heap: Heap;
+  readonly #heap: Heap;
   /** Bytes that the plan needs. */
   bytes = 0;
   readonly #ending = new Map<number, Storage[]>();
@@ -33,11 +33,6 @@ export class Arena {
     const storage: Storage = { offset: this.#heap.take(size), bytes: size, kind: "arena", lastUse };
     this.#endsAt(storage);
     return storage;
-  }
-
-  /** Memory for one step only. */
-  takeFor(bytes: number, step: number): Storage {
-    return this.take(bytes, step);
   }
 
   /** The value lives longer: an alias of it is read later. */

@@ -1,7 +1,7 @@
 /**
  * Gives out ranges of the session's memory and takes them back; first fit over a list of free ranges, which the
  * session's few large blocks keep short.
- * Invariant: addresses are multiples of 64, a cache line, and never 0.
+ * Invariant: addresses are multiples of 64, a cache line.
  */
 import { invariant } from "../../core/errors.ts";
 

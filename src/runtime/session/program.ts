@@ -273,7 +273,7 @@ export class Program {
       } else value.storage = arena.take(value.bytes, lastUse);
     }
     const bytes = workspaceBytes(step);
-    step.workspace = bytes > 0 ? { ...arena.takeFor(bytes, index) } : undefined;
+    step.workspace = bytes > 0 ? { ...arena.take(bytes, index) } : undefined;
   }
 
   /** Memory of an input that output 0 may overwrite. */

@@ -95,7 +95,8 @@ export async function openSession(
   });
   const fallback = new Fallback(openFallback);
   try {
-    const carried = options.caches === "internal" ? cachePairs(model.graph) : new Map();
+    const carried =
+      options.caches === "internal" ? cachePairs(model.graph) : new Map<string, string>();
     const defaults = await overridable(model);
     const infos = [...model.graph.inputs, ...defaults.infos];
     const missing = new Map<string, { reason: string; names: string[] }>();

@@ -2,6 +2,7 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { Arena, sizeClass } from "../../../src/runtime/session/arena.ts";
+import { Engine } from "../../../src/runtime/session/engine.ts";
 import { Heap } from "../../../src/runtime/session/heap.ts";
 
 const disjoint = (ranges: readonly { start: number; end: number }[]) => {
@@ -89,4 +90,21 @@ describe("Arena", () => {
       }),
     );
   });
+});
+
+test("a model larger than the address space is refused with its size, and the memory stays usable", () => {
+  const engine = new Engine({
+    threads: 1,
+    startThreads: undefined,
+    label: "large.onnx",
+    onThreadLost: () => undefined,
+  });
+  const used = engine.usedBytes;
+  expect(() => engine.take(5 * 2 ** 30)).toThrow(
+    /"large.onnx" needs 5.00 GiB of memory; WebAssembly memory ends at 4 GiB/,
+  );
+  expect(engine.usedBytes).toBe(used);
+  const address = engine.take(1000);
+  engine.give(address);
+  expect(engine.usedBytes).toBe(used);
 });
