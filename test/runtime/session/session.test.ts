@@ -1,7 +1,7 @@
 /** Sessions on small graphs: feeds, fetches, fallback, shapes that depend on contents, caches, release. */
-import { afterAll, describe, expect, test } from "vitest";
+import { afterAll, describe, expect, test, vi } from "vitest";
 import type { Event } from "../../../src/core/events.ts";
-import { attribute } from "../../../src/onnx/index.ts";
+import { attribute, encodeModel } from "../../../src/onnx/index.ts";
 import { createSession } from "../../../src/runtime/create-session.ts";
 import { createRuntime } from "../../../src/runtime/ort.ts";
 import { openSession } from "../../../src/runtime/session/session.ts";
@@ -332,4 +332,20 @@ test("wrong options and missing features are said", async () => {
   );
   expect(notices).toEqual(["The session runs on one thread: memory cannot be shared."]);
   await session.release();
+});
+
+test("an engine without SIMD is refused with what to use instead", async () => {
+  const validate = vi.spyOn(WebAssembly, "validate").mockReturnValue(false);
+  vi.resetModules(); // the probe is made once in a process
+  try {
+    const fresh = await import("../../../src/runtime/create-session.ts");
+    const bytes = await encodeModel(product());
+    await expect(fresh.createSession(bytes, { fallback: "none" })).rejects.toMatchObject({
+      code: "kernel",
+      message: expect.stringMatching(/no WebAssembly SIMD.*Use Node 20 or newer/),
+    });
+  } finally {
+    validate.mockRestore();
+    vi.resetModules();
+  }
 });
