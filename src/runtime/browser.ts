@@ -3,8 +3,8 @@
  * Invariant: nothing here imports a package or a module of Node, directly or through others.
  */
 import { BitloomError } from "../core/errors.ts";
+import { browserPlatform } from "../engine/platform/browser.ts";
 import { type OpenBytesOptions, openModelBytes } from "../onnx/portable.ts";
-import { browserPlatform } from "./platform/browser.ts";
 import type { Runtime } from "./runtime.ts";
 import { openSession, type SessionOptions, type WasmSession } from "./session/session.ts";
 

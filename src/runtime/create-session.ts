@@ -1,10 +1,11 @@
 /**
  * Sessions in Node: models from files, threads of worker_threads, ONNX Runtime behind what has no kernel.
  */
+
+import { nodePlatform } from "../engine/platform/node.ts";
 import { openModel } from "../onnx/index.ts";
 import type { Model } from "../onnx/types.ts";
 import { createRuntime } from "./ort.ts";
-import { nodePlatform } from "./platform/node.ts";
 import type { Runtime } from "./runtime.ts";
 import { openSession, type SessionOptions, type WasmSession } from "./session/session.ts";
 

@@ -3,8 +3,8 @@
 import { f32, i32 } from "../../native/assembler/index.ts";
 import { assembleKernels, type KernelFunction, writeTask } from "../../native/index.ts";
 import { defineKernel } from "../../native/kernel.ts";
-import { browserPlatform } from "../../src/runtime/platform/browser.ts";
-import { controlBytes } from "../../src/runtime/session/threads.ts";
+import { browserPlatform } from "../../src/engine/platform/browser.ts";
+import { controlBytes } from "../../src/engine/threads.ts";
 
 export interface Threads {
   readonly hasThreads: boolean;

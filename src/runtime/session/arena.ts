@@ -2,7 +2,7 @@
  * Plans which values share memory: offsets are given out in the order of the steps and taken back after the last use.
  * Invariant: two values that live at the same time never overlap.
  */
-import { Heap } from "./heap.ts";
+import { Heap } from "../../engine/heap.ts";
 import type { Storage } from "./values.ts";
 
 /**

@@ -2,7 +2,7 @@
  * Ties a step to addresses: fills the tasks of its kernels, or makes the views that its JavaScript form reads.
  */
 import { invariant } from "../../core/errors.ts";
-import type { Engine } from "./engine.ts";
+import type { Engine } from "../../engine/engine.ts";
 import type { NodeStep } from "./step.ts";
 import type { Value } from "./values.ts";
 

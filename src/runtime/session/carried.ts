@@ -3,8 +3,8 @@
  * the next, from the same memory; two blocks per cache change places.
  */
 import { invariant } from "../../core/errors.ts";
+import type { Engine } from "../../engine/engine.ts";
 import { sizeClass } from "./arena.ts";
-import type { Engine } from "./engine.ts";
 import type { TensorType } from "./operator.ts";
 import type { Storage, Value } from "./values.ts";
 

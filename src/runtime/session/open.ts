@@ -3,11 +3,11 @@
  * Not here: where models come from and what the platform offers (`create-session.ts`, `browser.ts`).
  */
 import type { Tiers } from "../../../native/index.ts";
+import type { Engine } from "../../engine/engine.ts";
 import type { Model } from "../../onnx/types.ts";
 import { fuse } from "../fusion/index.ts";
 import { operatorKey, operators } from "../operators/index.ts";
 import { compileContext } from "./compile-context.ts";
-import type { Engine } from "./engine.ts";
 import type { Fallback } from "./fallback.ts";
 import { capturesOf, NodeGraph } from "./node-graph.ts";
 import type { CompiledStep, Operator, OperatorNode, SupportContext } from "./operator.ts";

@@ -7,8 +7,9 @@
  * what `compile` declines; `compile` for everything else.
  */
 
-import type { Fields, FieldValues, Kernel, Tiers } from "../../../native/index.ts";
+import type { Fields, Kernel, Tiers } from "../../../native/index.ts";
 import type { DType } from "../../core/tensor.ts";
+import type { Task } from "../../engine/task.ts";
 import type { Attribute } from "../../onnx/types.ts";
 import type { HostTensor } from "./storage.ts";
 
@@ -113,16 +114,6 @@ export interface CompiledStep {
     outputs: readonly (Operand | undefined)[],
     workspace: number,
   ): void;
-  run(): void;
-}
-
-/** A kernel with its fields, ready to be run. */
-export interface Task<F extends Fields = Fields> {
-  /**
-   * @param items - of the kernel's range, 0 … items − 1; 0 does nothing.
-   * @param work - rough count of operations in all, by which the session decides whether threads pay.
-   */
-  set(values: FieldValues<F>, items: number, work: number): void;
   run(): void;
 }
 

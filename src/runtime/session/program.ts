@@ -6,10 +6,10 @@
 import { BitloomError, invariant } from "../../core/errors.ts";
 import type { Feeds } from "../../core/feeds.ts";
 import { elementCount } from "../../core/tensor.ts";
+import type { Engine } from "../../engine/engine.ts";
 import { Arena, sizeClass } from "./arena.ts";
 import { bindStep, workspaceBytes } from "./bind.ts";
 import { type Carried, CarriedValues } from "./carried.ts";
-import type { Engine } from "./engine.ts";
 import { evaluateTypes, unknownShape } from "./infer.ts";
 import { memoryInputs, type NodeStep, type SegmentStep, type Step } from "./step.ts";
 import { arrayOf, feedOf, type HostTensor, storedNumbers } from "./storage.ts";

@@ -5,15 +5,15 @@
 import { availableTiers, type Tiers } from "../../../native/index.ts";
 import { BitloomError } from "../../core/errors.ts";
 import type { Event } from "../../core/events.ts";
+import { Engine } from "../../engine/engine.ts";
+import type { Platform } from "../../engine/platform/platform.ts";
+import { maximumThreads } from "../../engine/threads.ts";
 import type { Model, ValueInfo } from "../../onnx/types.ts";
-import type { Platform } from "../platform/platform.ts";
 import { cachePairs } from "./caches.ts";
-import { Engine } from "./engine.ts";
 import { Fallback, type OpenFallback } from "./fallback.ts";
 import { type BuiltProgram, buildProgram } from "./open.ts";
 import { feedOf, type HostTensor, hostTensor, isStored, numbersOfBytes } from "./storage.ts";
 import { readFeeds, type Tensor, type TensorLike, tensorOf } from "./tensor.ts";
-import { maximumThreads } from "./threads.ts";
 
 export interface SessionOptions {
   /** Threads that run kernels; default one per core, at most 4. */

@@ -3,8 +3,8 @@
  * where only the JavaScript form of an operator does. What a step has packed is not kept a second time.
  */
 import { elementCount } from "../../core/tensor.ts";
+import type { Engine } from "../../engine/engine.ts";
 import { keptElements } from "./constants.ts";
-import type { Engine } from "./engine.ts";
 import type { NodeGraph } from "./node-graph.ts";
 import type { Step } from "./step.ts";
 import { arrayOf, elementBytes, isStored } from "./storage.ts";

@@ -11,12 +11,12 @@ import {
   planConv,
   planConvTranspose,
 } from "../../../../native/index.ts";
+import type { Task } from "../../../engine/task.ts";
 import type {
   CompileContext,
   CompiledStep,
   Operator,
   OperatorNode,
-  Task,
 } from "../../session/operator.ts";
 import { type HostTensor, isFloat } from "../../session/storage.ts";
 import { numberAttribute, numbersAttribute } from "./attributes.ts";

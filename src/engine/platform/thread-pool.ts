@@ -5,7 +5,7 @@
  */
 import type { KernelFunction } from "../../../native/index.ts";
 import { BitloomError, invariant } from "../../core/errors.ts";
-import type { StartThreads, ThreadPool, ThreadPoolOptions } from "../session/threads.ts";
+import type { StartThreads, ThreadPool, ThreadPoolOptions } from "../threads.ts";
 import {
   cancel,
   claim,

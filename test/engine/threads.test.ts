@@ -3,16 +3,16 @@ import { execFileSync } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
-import { spawnNodeThread, startNodeThreads } from "../../src/runtime/platform/node-threads.ts";
-import { threadsFor } from "../../src/runtime/platform/platform.ts";
-import { createStartThreads } from "../../src/runtime/platform/thread-pool.ts";
+import { spawnNodeThread, startNodeThreads } from "../../src/engine/platform/node-threads.ts";
+import { threadsFor } from "../../src/engine/platform/platform.ts";
+import { createStartThreads } from "../../src/engine/platform/thread-pool.ts";
 import {
   maximumThreads as roomForThreads,
   states,
   stateWord,
   words,
-} from "../../src/runtime/platform/thread-protocol.js";
-import { controlBytes, maximumThreads } from "../../src/runtime/session/threads.ts";
+} from "../../src/engine/platform/thread-protocol.js";
+import { controlBytes, maximumThreads } from "../../src/engine/threads.ts";
 import {
   addOne,
   type Bench,
@@ -210,7 +210,7 @@ describe.each([
   test("lets the process end by itself, with exit code 0", () => {
     const dist = new URL("../../dist/", import.meta.url);
     const script = `
-      const { startNodeThreads } = await import("${dist}src/runtime/platform/node-threads.js");
+      const { startNodeThreads } = await import("${dist}src/engine/platform/node-threads.js");
       const { assembleKernels, defineKernel } = await import("${dist}native/kernel.js");
       const nothing = defineKernel({ name: "nothing", isa: "simd128", fields: {}, item: "item", build() {} });
       const memory = new WebAssembly.Memory({ initial: 1, maximum: 1, shared: true });

@@ -9,11 +9,7 @@ import {
   writeTask,
 } from "../../native/index.ts";
 import { defineKernel } from "../../native/kernel.ts";
-import {
-  controlBytes,
-  type StartThreads,
-  type ThreadPool,
-} from "../../src/runtime/session/threads.ts";
+import { controlBytes, type StartThreads, type ThreadPool } from "../../src/engine/threads.ts";
 
 /** numbers[item] += 1: an item done twice, or not at all, shows. */
 export const addOne = defineKernel({

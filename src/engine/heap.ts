@@ -3,7 +3,7 @@
  * session's few large blocks keep short.
  * Invariant: addresses are multiples of 64, a cache line.
  */
-import { invariant } from "../../core/errors.ts";
+import { invariant } from "../core/errors.ts";
 
 export const alignmentBytes = 64;
 

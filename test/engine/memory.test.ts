@@ -1,9 +1,9 @@
 /** Memory of a session: blocks and plans never overlap, and everything given back can be taken again. */
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { Arena, sizeClass } from "../../../src/runtime/session/arena.ts";
-import { Engine } from "../../../src/runtime/session/engine.ts";
-import { Heap } from "../../../src/runtime/session/heap.ts";
+import { Engine } from "../../src/engine/engine.ts";
+import { Heap } from "../../src/engine/heap.ts";
+import { Arena, sizeClass } from "../../src/runtime/session/arena.ts";
 
 const disjoint = (ranges: readonly { start: number; end: number }[]) => {
   const sorted = [...ranges].sort((a, b) => a.start - b.start);

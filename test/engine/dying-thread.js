@@ -1,9 +1,9 @@
 /** What a thread runs instead of the real program in the tests of threads that die. */
 import { parentPort } from "node:worker_threads";
-import { controlOf, work } from "../../src/runtime/platform/thread-protocol.js";
+import { controlOf, work } from "../../src/engine/platform/thread-protocol.js";
 
 /**
- * @typedef {import("../../src/runtime/platform/thread-protocol.js").ThreadStart} ThreadStart
+ * @typedef {import("../../src/engine/platform/thread-protocol.js").ThreadStart} ThreadStart
  * @typedef {import("../../native/index.ts").KernelFunction} KernelFunction
  */
 

@@ -1,7 +1,7 @@
 /** Threads that die: at worst an error of one run, never a hang, never a wrong number. */
 import { describe, expect, test } from "vitest";
-import { spawnNodeThread } from "../../src/runtime/platform/node-threads.ts";
-import { createStartThreads, type Thread } from "../../src/runtime/platform/thread-pool.ts";
+import { spawnNodeThread } from "../../src/engine/platform/node-threads.ts";
+import { createStartThreads, type Thread } from "../../src/engine/platform/thread-pool.ts";
 import { addOne, type Bench, multiply, numbers, openBench } from "./thread-kernels.ts";
 
 const delay = (milliseconds: number) =>

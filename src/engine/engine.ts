@@ -9,10 +9,10 @@ import {
   type Kernel,
   type KernelFunction,
   taskBytes,
-} from "../../../native/index.ts";
-import { BitloomError, invariant } from "../../core/errors.ts";
+} from "../../native/index.ts";
+import { BitloomError, invariant } from "../core/errors.ts";
 import { Heap } from "./heap.ts";
-import type { Task } from "./operator.ts";
+import type { Task } from "./task.ts";
 import { controlBytes, type StartThreads, type ThreadPool } from "./threads.ts";
 
 const pageBytes = 65536;

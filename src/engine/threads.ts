@@ -1,7 +1,7 @@
 /**
  * What the session needs of threads. `platform/` implements it over worker_threads and Workers.
  */
-import type { KernelFunction } from "../../../native/index.ts";
+import type { KernelFunction } from "../../native/index.ts";
 
 export interface ThreadPool {
   /** Threads that run kernels, the caller's own included; falls when threads die. */

@@ -1,7 +1,7 @@
 /**
  * What a session needs of the environment that it runs in. `node.ts` and `browser.ts` implement it.
  */
-import type { StartThreads } from "../session/threads.ts";
+import type { StartThreads } from "../threads.ts";
 
 export interface Platform {
   /** Undefined where threads cannot share memory. */
