@@ -29,6 +29,17 @@ export interface Operand extends TensorType {
   /** Byte address. */
   readonly pointer: number;
   readonly elements: number;
+  /**
+   * Of a cache that grows in its place: how many rows there is room for. Then the second to last of its four
+   * dimensions is this long in memory, and only its first rows, as many as `shape` says, hold numbers.
+   */
+  readonly room?: number | undefined;
+}
+
+/** An output that is an input with more rows (second to last dimension) behind it. */
+export interface Append {
+  readonly input: number;
+  readonly output: number;
 }
 
 /** A node of the graph, or one that a fusion made. */
@@ -90,6 +101,10 @@ export interface Operator {
   readonly alias?: boolean;
   /** The outputs follow from the types of the inputs (Shape, Size): `compute` reads no numbers. */
   readonly readsTypesOnly?: boolean;
+  /** What the compiled form can append in place: when both lie at one address, it leaves the rows of the input alone. */
+  appends?(node: OperatorNode): readonly Append[];
+  /** Inputs that the compiled form reads where they lie with `room`. */
+  readonly readsRoom?: readonly number[];
   /** Inputs whose memory output 0 may take over, when this node is the last to read them and sizes agree. */
   readonly inPlace?: readonly number[];
 }

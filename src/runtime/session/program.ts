@@ -10,7 +10,7 @@ import type { Engine } from "../../engine/engine.ts";
 import { Arena, sizeClass } from "./arena.ts";
 import { bindStep, workspaceBytes } from "./bind.ts";
 import { type Carried, CarriedValues } from "./carried.ts";
-import { evaluateTypes, unknownShape } from "./infer.ts";
+import { doNothing, evaluateTypes, unknownShape } from "./infer.ts";
 import { memoryInputs, type NodeStep, type SegmentStep, type Step } from "./step.ts";
 import { arrayOf, feedOf, type HostTensor, storedNumbers } from "./storage.ts";
 import { addressOf, type Value } from "./values.ts";
@@ -34,6 +34,10 @@ export class Program {
   /** The steps that the outputs of this run need, and which outputs those are. */
   #active: readonly Step[] = [];
   #fetched = "";
+  /** Steps of which only the types of the outputs are needed: they do not run. */
+  #typesOnly: ReadonlySet<Step> = new Set();
+  /** Values whose contents decide shapes. */
+  readonly #decisive = new Set<Value>();
   #lastUses = new Map<Value, number>();
   readonly #inferredAt = new Map<Step, number>();
   /** Steps whose types follow from contents: worked out anew in every run. */
@@ -47,13 +51,15 @@ export class Program {
   #isReady = false;
   /** Steps whose output is a carried value with another shape, in order. */
   #aliases = new Set<NodeStep>();
+  /** Steps that read or write carried values or aliases of them; found when the plan is first kept. */
+  #carriers: readonly NodeStep[] | undefined;
   #boundVersion = -1;
 
   constructor({ engine, steps, feeds, carried }: ProgramParts) {
     this.#engine = engine;
     this.#all = steps;
     this.#feeds = feeds;
-    this.#carried = new CarriedValues(engine, carried);
+    this.#carried = new CarriedValues(engine, carried, steps);
   }
 
   /** Forgets what was carried over; the next run starts anew. */
@@ -83,12 +89,14 @@ export class Program {
     let start = 0;
     do {
       const { stop, touched } = this.#infer(start, run);
+      // A step turned out to decide shapes that was not to run.
+      if (this.#fetched === "") return this.run(feeds, outputs);
       if (stop === start && stop < steps.length) throw unknownShape(steps[stop]);
       // A graph whose shapes depend on contents is planned anew in every run.
       isPlanned &&= stop === steps.length && this.#keepsPlan(touched);
       if (isPlanned) this.#rebind(touched, run);
       else {
-        if (start === 0) this.#startPlan();
+        if (start === 0) this.#startPlan(run);
         this.#plan(start, stop, run);
         this.#bind(start, stop, run);
       }
@@ -111,17 +119,33 @@ export class Program {
     if (fetched === this.#fetched && this.#active.length > 0) return;
     this.#fetched = fetched;
     this.#isReady = false;
+    const before = this.#typesOnly;
     const needed = new Set(outputs);
+    const read = new Set([...outputs, ...this.#decisive]);
     const active: Step[] = [];
+    const typesOnly = new Set<Step>();
     for (const step of [...this.#all].reverse()) {
-      if (!step.outputs.some((value) => value && needed.has(value))) continue;
-      active.unshift(step);
-      for (const value of step.inputs) if (value) needed.add(value);
+      const isIn = (values: ReadonlySet<Value>) =>
+        step.outputs.some((value) => value && values.has(value));
+      if (!isIn(needed)) continue;
+      active.push(step);
+      const runs = step.kind === "segment" || isIn(read);
+      if (!runs) typesOnly.add(step);
+      const reads = runs && !(step.kind === "node" && step.operator.readsTypesOnly);
+      for (const value of step.inputs) {
+        if (value) needed.add(value);
+        if (value && reads) read.add(value);
+      }
     }
-    this.#active = active;
+    this.#active = active.reverse();
+    this.#typesOnly = typesOnly;
     this.#lastUses = new Map();
     for (const [index, step] of active.entries()) {
-      for (const value of step.inputs) if (value) this.#lastUses.set(value, index);
+      // How it runs is worked out with its types.
+      if (before.has(step) !== typesOnly.has(step)) this.#inferredAt.delete(step);
+      for (const value of step.inputs) {
+        if (value && read.has(value)) this.#lastUses.set(value, index);
+      }
     }
     for (const value of outputs) this.#lastUses.set(value, active.length);
   }
@@ -149,9 +173,14 @@ export class Program {
         this.#readers.add(step);
         const value = step.inputs[input];
         const given = value && this.#given.get(value);
+        if (value && !given && !this.#decisive.has(value)) {
+          this.#decisive.add(value);
+          this.#fetched = "";
+        }
         return given ?? (index === start ? this.#read(value) : undefined);
       });
       if (!isDone) return { stop: index, touched };
+      if (this.#typesOnly.has(step)) doNothing(step);
       this.#inferredAt.set(step, run);
       touched.push(step);
     }
@@ -170,7 +199,7 @@ export class Program {
     }
     for (const step of touched) {
       if (step.mode !== step.planned) return false;
-      if (this.#aliases.has(step)) continue;
+      if (this.#aliases.has(step) || this.#typesOnly.has(step)) continue;
       for (const value of step.outputs) {
         if (!value?.type || this.#carried.isPresent(value)) continue;
         if (value.known ? value.storage?.kind === "arena" : !fits(value)) return false;
@@ -193,7 +222,7 @@ export class Program {
       if (this.#boundVersion !== this.#engine.version) this.#bind(0, this.#active.length, run);
       return;
     }
-    this.#carried.place();
+    this.#carried.place(run);
     for (const { inputs, outputs } of this.#aliases) {
       if (outputs[0]) outputs[0].storage = inputs[0]?.storage;
     }
@@ -202,18 +231,33 @@ export class Program {
       this.#bind(0, this.#active.length, run);
       return;
     }
-    // The blocks of the past and the present have changed places.
-    const aliases = new Set([...this.#aliases].map(({ outputs }) => outputs[0]));
+    for (const step of touched) {
+      if (step.mode !== "nothing") this.#bindStep(step, this.#pointersOf(step), run);
+    }
     const isMoved = (value: Value | undefined) =>
-      value !== undefined &&
-      (this.#carried.isPast(value) || this.#carried.isPresent(value) || aliases.has(value));
-    for (const step of this.#active) {
-      if (step.kind === "segment" || step.mode === "nothing") continue;
-      const isTouched = this.#inferredAt.get(step) === run;
-      if (isTouched || step.inputs.some(isMoved) || step.outputs.some(isMoved)) {
+      value !== undefined && (this.#isAlias(value) || this.#carried.isMoved(value, run));
+    for (const step of this.#findCarriers()) {
+      if (step.mode === "nothing" || this.#inferredAt.get(step) === run) continue;
+      if (step.inputs.some(isMoved) || step.outputs.some(isMoved)) {
         this.#bindStep(step, this.#pointersOf(step), run);
       }
     }
+  }
+
+  #isAlias(value: Value): boolean {
+    for (const { outputs } of this.#aliases) if (outputs[0] === value) return true;
+    return false;
+  }
+
+  #findCarriers(): readonly NodeStep[] {
+    const isCarried = (value: Value | undefined) =>
+      value !== undefined &&
+      (this.#carried.isPast(value) || this.#carried.isPresent(value) || this.#isAlias(value));
+    this.#carriers ??= this.#active.filter(
+      (step): step is NodeStep =>
+        step.kind === "node" && (step.inputs.some(isCarried) || step.outputs.some(isCarried)),
+    );
+    return this.#carriers;
   }
 
   /** A copy of a value that has been computed. */
@@ -222,10 +266,11 @@ export class Program {
     return view && { ...view, data: view.data.slice() };
   }
 
-  #startPlan(): void {
+  #startPlan(run: number): void {
     this.#arena = new Arena();
     this.#aliases = new Set();
-    this.#carried.place();
+    this.#carriers = undefined;
+    this.#carried.place(run);
     for (const value of this.#feeds) {
       if (this.#carried.isPast(value)) continue;
       const lastUse = this.#lastUses.get(value);
@@ -237,7 +282,7 @@ export class Program {
     const arena = this.#arena;
     for (let index = start; index < stop; index++) {
       const step = this.#active[index];
-      if (step.kind === "node") this.#planNode(step, index);
+      if (step.kind === "node") this.#planNode(step, index, run);
       arena.finish(index);
     }
     this.#reserveArena();
@@ -252,16 +297,21 @@ export class Program {
     }
   }
 
-  #planNode(step: NodeStep, index: number): void {
+  #planNode(step: NodeStep, index: number, run: number): void {
     const arena = this.#arena;
     const { operator, inputs, outputs } = step;
     const first = inputs[0];
     step.planned = step.mode;
+    step.workspace = undefined;
+    if (this.#typesOnly.has(step)) {
+      for (const value of outputs) if (value) value.storage = undefined;
+      return;
+    }
     for (const [at, value] of outputs.entries()) {
       if (!value?.type || value.known) continue;
       const lastUse = this.#lastUses.get(value) ?? index;
       if (this.#carried.isPresent(value) && !operator.alias) {
-        this.#carried.placePresent(value);
+        this.#carried.placePresent(value, run);
         continue;
       }
       const shared =
@@ -273,7 +323,7 @@ export class Program {
       } else value.storage = arena.take(value.bytes, lastUse);
     }
     const bytes = workspaceBytes(step);
-    step.workspace = bytes > 0 ? { ...arena.take(bytes, index) } : undefined;
+    if (bytes > 0) step.workspace = { ...arena.take(bytes, index) };
   }
 
   /** Memory of an input that output 0 may overwrite. */

@@ -2,6 +2,7 @@
  * What the session knows of each value of the graph: its type, its numbers if they are known before the run, and the
  * memory it lies in.
  */
+import { invariant } from "../../core/errors.ts";
 import { elementCount } from "../../core/tensor.ts";
 import type { InferInput, Operand, TensorType } from "./operator.ts";
 import { arrayOf, elementBytes, type HostTensor } from "./storage.ts";
@@ -25,6 +26,8 @@ export class Value {
   /** The run in which type or known numbers last changed. */
   changed = 0;
   storage: Storage | undefined;
+  /** See `Operand.room`. */
+  room: number | undefined;
   readonly isConstant: boolean;
 
   constructor(name: string, isConstant: boolean) {
@@ -54,6 +57,7 @@ export class Value {
       ...this.type,
       elements: elementCount(this.type.shape),
       pointer: addressOf(this.storage, arena),
+      room: this.room,
     };
   }
 
@@ -62,6 +66,7 @@ export class Value {
     if (this.known) return this.known;
     const operand = this.operand(arena);
     if (!operand) return undefined;
+    invariant(operand.room === undefined, `${this.name} is read as if it lay in one piece`);
     const { dtype, shape, pointer, elements } = operand;
     return { dtype, shape, data: new (arrayOf(dtype))(buffer, pointer, elements) };
   }

@@ -42,15 +42,22 @@ export const concat = copyOperator({
   },
   count: (node) => node.inputs.length,
   copies(node, inputs, outputs) {
-    const { shape } = required(outputs, 0);
+    const { shape, room, pointer } = required(outputs, 0);
     const axis = axisOf(intAttribute(node, "axis", 1), shape.length);
-    return partsOf(shape, axis, inputs, (part, input, strides, offset) => ({
+    const whole = room === undefined ? shape : shape.with(-2, room);
+    const parts = partsOf(whole, axis, inputs, (part, input, strides, offset) => ({
       input,
       output: 0,
       shape: part.shape,
       from: { strides: contiguousStrides(part.shape) },
       to: { strides, offset },
     }));
+    const isInPlace = room !== undefined && inputs[0]?.pointer === pointer;
+    return isInPlace ? parts.slice(1) : parts;
+  },
+  appends(node) {
+    const axis = intAttribute(node, "axis", 1);
+    return axis === 2 || axis === -2 ? [{ input: 0, output: 0 }] : [];
   },
 });
 

@@ -38,6 +38,9 @@ export interface Copy {
   readonly to?: Walk;
 }
 
+/** A tensor whose type is known, and when it is bound also where it lies. */
+export type Placed = TensorType & Partial<Pick<Operand, "pointer" | "room">>;
+
 /** Reads the integers of an input; only those that `numbers` names. */
 export type ReadNumbers = (input: number) => readonly number[] | undefined;
 
@@ -50,10 +53,11 @@ export interface CopyOperator {
   count(node: OperatorNode): number;
   copies(
     node: OperatorNode,
-    inputs: readonly (TensorType | undefined)[],
-    outputs: readonly (TensorType | undefined)[],
+    inputs: readonly (Placed | undefined)[],
+    outputs: readonly (Placed | undefined)[],
     read: ReadNumbers,
   ): readonly Copy[];
+  readonly appends?: Operator["appends"];
   /** Some block comes from `zeroInput`. */
   readonly usesZero?: boolean;
   /** Inputs whose contents decide where blocks lie. */
@@ -207,8 +211,10 @@ function compileCopies(
 
 /** The operator that moves these blocks. */
 export function copyOperator(operator: CopyOperator): Operator {
+  const { infer, appends } = operator;
   return {
-    infer: operator.infer,
+    infer,
+    ...(appends && { appends }),
     compute(node, inputs, outputs) {
       const read: ReadNumbers = (input) => {
         const tensor = inputs[input];

@@ -15,7 +15,7 @@ const at = { mask: 3, scales: 4 } as const;
 function headsOf(node: OperatorNode, block: Block, name: string): Heads {
   const heads = splitHeads(block);
   if (intAttribute(node, `${name}_rows_first`, 0) === 0) return heads;
-  const strides = headStrides("BSNH", heads.heads, heads.rows, heads.size);
+  const strides = headStrides("BSNH", heads.heads, block.room ?? heads.rows, heads.size);
   return { ...heads, rows: heads.heads, heads: heads.rows, strides };
 }
 
@@ -52,6 +52,7 @@ const repeating = (heads: Heads) =>
   heads.batch === 1 ? { ...heads.strides, batch: 0 } : heads.strides;
 
 export const plainAttention: Operator = machineOperator({
+  readsRoom: [1, 2],
   infer(node, inputs) {
     const { dtype } = required(inputs, 2);
     const { q, v, batch } = partsOf(node, inputs);

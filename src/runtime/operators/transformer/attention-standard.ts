@@ -42,6 +42,10 @@ function builtMask(mask: TensorType | undefined, keys: number): TensorType | und
 
 export const standardAttention: Operator = machineOperator({
   others: [at.mask],
+  appends: () => [
+    { input: at.pastKey, output: 1 },
+    { input: at.pastValue, output: 2 },
+  ],
   refuses: (node) => {
     if (node.inputs[6]) return "lengths per sample";
     return node.outputs[3] ? "scores as an output" : undefined;

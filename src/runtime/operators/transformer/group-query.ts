@@ -6,7 +6,7 @@
 import type { HeadStrides } from "../../../../native/index.ts";
 import type { InferInput, Operator, OperatorNode, TensorType } from "../../session/operator.ts";
 import { floatAttribute, intAttribute, intsOf, product, required } from "../tensor/attributes.ts";
-import { copyRows, type Heads, placeOf, splitHeads } from "./heads.ts";
+import { copyRows, type Heads, isInPlace, placeOf, splitHeads } from "./heads.ts";
 import { type Block, type Machine, machineOperator } from "./machine.ts";
 
 const at = {
@@ -118,8 +118,9 @@ function work(
   for (const part of [0, 1]) {
     const block = inputs[at.pastKey + part];
     const to = present[part];
-    if (block && (isEven || block.shape[2] === to.rows)) copyRows(machine, splitHeads(block), to);
-    else if (block) {
+    if (!block || isInPlace(block, to.block)) continue;
+    if (isEven || block.shape[2] === to.rows) copyRows(machine, splitHeads(block), to);
+    else {
       // Rows after a sample's last token are zero, so that results do not depend on old memory.
       machine.numbers(to.block).fill(0);
       for (const [sample, past] of pasts.entries()) {
@@ -212,4 +213,8 @@ export const groupQueryAttention: Operator = machineOperator({
   scratch,
   work,
   others: [at.lengths, at.total],
+  appends: () => [
+    { input: at.pastKey, output: 1 },
+    { input: at.pastValue, output: 2 },
+  ],
 });

@@ -26,12 +26,12 @@ export function flatHeads(block: Block, heads: number): Heads {
   return { block, offset: 0, batch, rows, heads, size, strides };
 }
 
-/** [batch, heads, rows, size]. */
+/** [batch, heads, rows, size], in a cache with room for more rows. */
 export function splitHeads(block: Block): Heads {
   const [batch, heads, rows, size] = block.shape;
   if (block.shape.length !== 4)
     throw new RangeError(`[${block.shape.join(", ")}] has no four axes`);
-  const strides = headStrides("BNSH", rows, heads, size);
+  const strides = headStrides("BNSH", block.room ?? rows, heads, size);
   return { block, offset: 0, batch, rows, heads, size, strides };
 }
 
@@ -57,6 +57,10 @@ export function maskStrides(shape: readonly number[], keys: number): HeadStrides
   return { batch: stride(0), head: stride(1), row: stride(2) };
 }
 
+/** True when a cache lies where it is to be continued. */
+export const isInPlace = (past: Block, present: Block): boolean =>
+  past.room !== undefined && past.pointer === present.pointer;
+
 /** `present` = `past` and then `added`; without a past, just `added`. */
 export function appendRows(
   machine: Machine,
@@ -64,6 +68,6 @@ export function appendRows(
   added: Heads,
   present: Heads,
 ): void {
-  if (past) copyRows(machine, splitHeads(past), present);
+  if (past && !isInPlace(past, present.block)) copyRows(machine, splitHeads(past), present);
   copyRows(machine, added, present, past?.shape[2] ?? 0);
 }

@@ -37,6 +37,7 @@ import { addRow, attend, copyWalk, turn } from "./machine-loops.ts";
 /** A tensor of either machine. */
 export interface Block extends TensorType {
   readonly pointer: number;
+  readonly room?: number | undefined;
   /** On the machine of arrays. */
   readonly data?: NumberArray;
 }
@@ -76,7 +77,8 @@ export interface Machine {
   numbers(block: Block): NumberArray;
 }
 
-export interface MachineOperator extends Pick<Operator, "infer" | "refuses"> {
+export interface MachineOperator
+  extends Pick<Operator, "infer" | "refuses" | "appends" | "readsRoom"> {
   /** Blocks that the work needs besides inputs and outputs. */
   scratch?(
     node: OperatorNode,
@@ -96,10 +98,9 @@ export interface MachineOperator extends Pick<Operator, "infer" | "refuses"> {
 
 /** An operator with both its forms. */
 export function machineOperator(definition: MachineOperator): Operator {
-  const { infer, refuses, scratch = () => [], work, others = [] } = definition;
+  const { scratch = () => [], work, others = [], ...rest } = definition;
   return {
-    ...(refuses ? { refuses } : {}),
-    infer,
+    ...rest,
     compute(node, inputs, outputs) {
       const made = scratch(node, inputs, outputs).map(({ dtype, shape }): Block => {
         return { dtype, shape, pointer: 0, data: new (arrayOf(dtype))(product(shape)) };

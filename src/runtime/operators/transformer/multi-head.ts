@@ -138,6 +138,10 @@ const none = (dtype: TensorType["dtype"]): TensorType => ({ dtype, shape: [0] })
 
 export const multiHeadAttention: Operator = machineOperator({
   others: [4],
+  appends: () => [
+    { input: 6, output: 1 },
+    { input: 7, output: 2 },
+  ],
   refuses: (node) => {
     if (node.inputs[8] || node.inputs[9]) return "caches in shared buffers";
     return node.outputs[3] ? "scores as an output" : undefined;
