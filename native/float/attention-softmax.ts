@@ -21,8 +21,16 @@ export const rowState = {
   /** Addresses of the mask rows and of the output rows. */
   mask: 80,
   output: 96,
+  /** int32, not 0: the mask hides the whole chunk from all rows. */
+  isHidden: 112,
 } as const;
-export const rowStateBytes = 112;
+export const rowStateBytes = 128;
+
+/**
+ * Masks from here down hide: exports write −∞ or the lowest float32. A score that such a mask is added to is nothing
+ * beside any other, exp(score − maximum) = 0, once the row has seen a maximum above it.
+ */
+const hidingMask = -1e38;
 
 function overKeys(
   name: string,
@@ -65,6 +73,43 @@ export const maskScores = overKeys("attention-mask", ["i32", "i32"], (code) => {
     return f32x4.add(score, values);
   };
 });
+
+/**
+ * state.isHidden = every row has seen a key, and the mask hides this chunk from every row: causal masks that come as
+ * tensors do so for half of all chunks.
+ *
+ * Parameters: keys, state, bytes from the start of the mask rows to the first key.
+ */
+export const findHidden: FunctionBuilder = buildFindHidden();
+
+function buildFindHidden(): FunctionBuilder {
+  const code = new FunctionBuilder("attention-hidden", ["i32", "i32", "i32"]);
+  const [keys, state, offset] = [0, 1, 2].map((index) => code.parameter(index, "i32"));
+  const limit = code.local("v128", f32x4.splat(f32.const(hidingMask)));
+  const [highest, seen] = code.locals(2, "v128");
+  const [row, at] = code.locals(2, "i32");
+  highest.set(f32x4.splat(f32.const(Number.NEGATIVE_INFINITY)));
+  seen.set(f32x4.gt(v128.load(state, rowState.maximum), limit));
+  code.do(i32.store(state, i32.const(0), rowState.isHidden));
+  code.if(i32x4.all_true(seen), () => {
+    for (let index = 0; index < rowsPerTile; index++) {
+      row.set(i32.add(i32.load(state, rowState.mask + 4 * index), offset));
+      at.set(i32.const(0));
+      code.for(at, i32.sub(keys, i32.const(3)), 4, () => {
+        highest.set(f32x4.max(highest, v128.load(row)));
+        code.advance(row, 16);
+      });
+      code.for(at, keys, 1, () => {
+        highest.set(f32x4.max(highest, v128.load32_splat(row)));
+        code.advance(row, 4);
+      });
+    }
+    // A mask of NaN is not below the limit.
+    const isHidden = i32x4.all_true(f32x4.le(highest, limit));
+    code.do(i32.store(state, isHidden, rowState.isHidden));
+  });
+  return code;
+}
 
 /** score = −∞ where the row does not see the key. Parameters: scores, keys, state, first key of the chunk. */
 export const limitScores = overKeys("attention-limit", ["i32", "i32"], (code) => {

@@ -17,6 +17,7 @@ import {
 import { defineKernel } from "../kernel.ts";
 import {
   capScores,
+  findHidden,
   limitScores,
   maskScores,
   rowState,
@@ -277,7 +278,14 @@ export const attention = defineKernel({
       code.do(v128.store(state, v128.zero(), rowState.sum));
       code.do(memory.fill(sums, i32.const(0), i32.mul(sumStep, i32.const(rowsPerTile))));
       key.set(keyBegin);
-      code.for(key, keyEnd, keysPerChunk, doChunk);
+      code.do(i32.store(state, i32.const(0), rowState.isHidden));
+      code.for(key, keyEnd, keysPerChunk, () => {
+        code.if(fields.mask, () => {
+          const keys = minimum(i32.sub(keyEnd, key), i32.const(keysPerChunk));
+          code.run(findHidden, keys, state, elementsToBytes(key));
+        });
+        code.if(i32.eqz(i32.load(state, rowState.isHidden)), doChunk);
+      });
       lanes.forEach(finishRow);
     });
   },

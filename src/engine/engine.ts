@@ -94,22 +94,29 @@ export class Engine {
       index = this.#kernels.push(kernel) - 1;
     }
     const address = this.#heap.take(taskBytes(kernel));
-    // Attention fills its tasks in every run: no look-ups here, no views that are made each time.
-    const fields = Object.entries(kernel.fields);
+    const places = new Map(
+      Object.entries(kernel.fields).map(([name, type], at) => [
+        name,
+        { at: address / 4 + at, isInteger: type === "i32" },
+      ]),
+    );
     let items = 0;
     let chunk = 0;
+    // Attention changes its tasks in every run: no views are made each time.
+    const change = (values: Partial<FieldValues<F>>, count: number, work: number) => {
+      const { integers, floats } = this.#words();
+      for (const name in values) {
+        const place = places.get(name);
+        if (!place) continue;
+        (place.isInteger ? integers : floats)[place.at] = values[name] as number;
+      }
+      items = count;
+      const pays = work >= threadedWork && count > 1 && this.threads > 1;
+      chunk = pays ? Math.ceil(count / (this.threads * chunksPerThread)) : 0;
+    };
     return {
-      set: (values: FieldValues<F>, count, work) => {
-        const { integers, floats } = this.#words();
-        for (let i = 0; i < fields.length; i++) {
-          const [name, type] = fields[i];
-          if (type === "i32") integers[address / 4 + i] = values[name];
-          else floats[address / 4 + i] = values[name];
-        }
-        items = count;
-        const pays = work >= threadedWork && count > 1 && this.threads > 1;
-        chunk = pays ? Math.ceil(count / (this.threads * chunksPerThread)) : 0;
-      },
+      set: change,
+      change,
       run: () => {
         if (items === 0) return;
         if (chunk === 0) this.#functions[index](address, 0, items, this.#scratch);

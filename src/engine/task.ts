@@ -10,5 +10,7 @@ export interface Task<F extends Fields = Fields> {
    * @param work - rough count of operations in all, by which the engine decides whether threads pay.
    */
   set(values: FieldValues<F>, items: number, work: number): void;
+  /** As `set`; fields left out stay as they are. */
+  change(values: Partial<FieldValues<F>>, items: number, work: number): void;
   run(): void;
 }

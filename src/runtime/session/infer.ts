@@ -10,6 +10,8 @@ import type { HostTensor } from "./storage.ts";
 
 /** Larger results are computed in the run, in memory that the plan accounts for. */
 const foldedElements = 1 << 22;
+/** Larger ones than this, where there is a kernel that computes them faster: masks of long sequences. */
+const foldedElementsBesideKernel = 1 << 12;
 
 /**
  * @param read - the numbers of an input that is computed in the run, if that has been done.
@@ -46,7 +48,8 @@ function assignTypes(
   const isKnown = operator.readsTypesOnly || inputs.every((input) => !input || input.known);
   const canFold = operator.compute !== undefined || operator.alias === true;
   const size = outputTypes.reduce((sum, type) => sum + (type ? elementCount(type.shape) : 0), 0);
-  const folds = isKnown && canFold && size <= foldedElements;
+  const limit = compiled ? foldedElementsBesideKernel : foldedElements;
+  const folds = isKnown && canFold && size <= limit;
   const known = folds
     ? evaluate(
         node,

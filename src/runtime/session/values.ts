@@ -29,6 +29,7 @@ export class Value {
   /** See `Operand.room`. */
   room: number | undefined;
   readonly isConstant: boolean;
+  #operand: Operand | undefined;
 
   constructor(name: string, isConstant: boolean) {
     this.name = name;
@@ -36,7 +37,8 @@ export class Value {
   }
 
   inferInput(): InferInput | undefined {
-    return this.type && { ...this.type, known: this.known };
+    const { type, known } = this;
+    return type && { dtype: type.dtype, shape: type.shape, known };
   }
 
   /** Takes on a type; true when it is another one than before. */
@@ -51,14 +53,16 @@ export class Value {
     return this.type ? elementCount(this.type.shape) * elementBytes(this.type.dtype) : 0;
   }
 
+  /** Where it lies; the same object as long as that does not change. */
   operand(arena: number): Operand | undefined {
-    if (!this.type || !this.storage) return undefined;
-    return {
-      ...this.type,
-      elements: elementCount(this.type.shape),
-      pointer: addressOf(this.storage, arena),
-      room: this.room,
-    };
+    const { type, storage, room } = this;
+    if (!type || !storage) return undefined;
+    const pointer = addressOf(storage, arena);
+    const last = this.#operand;
+    if (last?.shape === type.shape && last.pointer === pointer && last.room === room) return last;
+    const { dtype, shape } = type;
+    this.#operand = { dtype, shape, elements: elementCount(shape), pointer, room };
+    return this.#operand;
   }
 
   /** A view of its numbers, valid until the memory grows. */

@@ -163,6 +163,27 @@ describe("attention: |error| ≤ 1e-6 · max|v|", () => {
     hidden[69] = 0;
     check({ ...small, length: 70, mask: { values: hidden, strides: none } });
   });
+
+  test.each([-3.4028234663852886e38, Number.NEGATIVE_INFINITY])(
+    "chunks that a causal mask hides with %f, rows padded on either side, one row that sees nothing",
+    (lowest) => {
+      const [queries, length] = [150, 203];
+      const shape = { ...small, batch: 2, heads: 3, queries, length };
+      const values = new Float32Array(2 * queries * length);
+      for (let b = 0; b < 2; b += 1) {
+        for (let i = 0; i < queries; i += 1) {
+          for (let j = 0; j < length; j += 1) {
+            const isPadding = b === 1 ? j < 130 : j > 190;
+            const isSeen = j <= i + length - queries && !isPadding && i !== 5;
+            values[(b * queries + i) * length + j] = isSeen ? (j % 3) - 1 : lowest;
+          }
+        }
+      }
+      const strides = { batch: queries * length, head: 0, row: length };
+      check({ ...shape, mask: { values, strides } });
+      check({ ...shape, kvHeads: 1, mask: { values, strides }, softcap: 5 });
+    },
+  );
 });
 
 test("any split of the items gives the same bytes", () => {

@@ -8,6 +8,7 @@ import {
   attention,
   binaryKernels,
   copyKernels,
+  type Fields,
   planAttention,
   planBinary,
   planCopy,
@@ -17,6 +18,7 @@ import {
   transposeKernel,
   type Walk,
 } from "../../../../native/index.ts";
+import type { Task } from "../../../engine/task.ts";
 import type {
   CompileContext,
   CompiledStep,
@@ -122,7 +124,10 @@ export function machineOperator(definition: MachineOperator): Operator {
             pointer += blockBytes(type);
             return block;
           });
-          run = () => work(machine, node, inputs, outputs, made);
+          run = () => {
+            machine.restart();
+            work(machine, node, inputs, outputs, made);
+          };
         },
         run: () => run(),
       };
@@ -140,52 +145,117 @@ const blockBytes = ({ dtype, shape }: TensorType): number =>
 const addressOf = (place: Place | undefined): number =>
   place ? place.block.pointer + (place.offset ?? 0) * elementBytes(place.block.dtype) : 0;
 
-function kernelMachine(context: CompileContext): Machine {
-  const tasks = {
-    copy: context.task(copyKernels[4]),
-    transpose: context.task(transposeKernel),
-    add: context.task(binaryKernels["f32-add"]),
-    rotary: context.task(rotary),
-    attention: context.task(attention),
-  };
+/** Equal numbers and strides, apart from what `change` sets anew. */
+function sameShape<S extends object>(a: S | undefined, b: S, but: readonly (keyof S)[]): boolean {
+  if (!a) return false;
+  for (const key in a) if (!(key in b)) return false;
+  for (const key in b) {
+    const one: unknown = a[key];
+    const other: unknown = b[key];
+    if (one === other || but.includes(key)) continue;
+    if (typeof one !== "object" || typeof other !== "object" || !one || !other) return false;
+    if (!sameShape(one, other, [])) return false;
+  }
+  return true;
+}
+
+/** Tasks of the calls that an operator makes in a row; a call that has the shape of its last one only moves. */
+function calls<S extends object, F extends Fields>(tasks: readonly Task<F>[]) {
+  const slots = tasks.map((task) => ({ task, shape: undefined as S | undefined, items: 0 }));
+  let next = 0;
   return {
+    restart: () => {
+      next = 0;
+    },
+    next: () => slots[next++ % slots.length],
+  };
+}
+
+/** Calls of one kind that an operator makes at most in a row before tasks are filled anew. */
+const rotaryCalls = 2;
+const copyCalls = 4;
+
+interface CopyShape {
+  readonly shape: readonly number[];
+  readonly from: readonly number[];
+  readonly to: readonly number[];
+}
+
+interface KernelMachine extends Machine {
+  /** Before each run. */
+  restart(): void;
+}
+
+function kernelMachine(context: CompileContext): KernelMachine {
+  const many = <T>(count: number, make: () => T) => Array.from({ length: count }, make);
+  const transpose = context.task(transposeKernel);
+  const add = context.task(binaryKernels["f32-add"]);
+  const copies = calls<CopyShape, Fields>(
+    many(copyCalls, () => context.task(copyKernels[4]) as Task),
+  );
+  const rotations = calls<RotaryShape, (typeof rotary)["fields"]>(
+    many(rotaryCalls, () => context.task(rotary)),
+  );
+  const attentions = calls<AttentionShape, (typeof attention)["fields"]>([context.task(attention)]);
+  return {
+    restart() {
+      copies.restart();
+      rotations.restart();
+      attentions.restart();
+    },
     copy(shape, from, fromWalk, to, toWalk) {
-      if (product(shape) === 0) return;
-      const plan = planCopy(4, shape, fromWalk, toWalk);
-      if (!plan) throw new RangeError(`no walk over [${shape.join(", ")}]`);
-      const input = addressOf(from) + plan.inputOffset;
-      const output = addressOf(to) + plan.outputOffset;
-      const work = product(shape) / 4;
-      if (plan.kernel === transposeKernel) {
-        tasks.transpose.set({ ...plan.values, input, output } as never, plan.items, work);
-        tasks.transpose.run();
-      } else {
-        tasks.copy.set({ ...plan.values, input, output } as never, plan.items, work);
-        tasks.copy.run();
+      const elements = product(shape);
+      if (elements === 0) return;
+      const slot = copies.next();
+      const wanted = { shape, from: fromWalk.strides, to: toWalk.strides };
+      const input = addressOf(from) + 4 * (fromWalk.offset ?? 0);
+      const output = addressOf(to) + 4 * (toWalk.offset ?? 0);
+      if (sameShape(slot.shape, wanted, [])) {
+        slot.task.change({ input, output }, slot.items, elements / 4);
+        slot.task.run();
+        return;
       }
+      const plan = planCopy(4, shape, { strides: wanted.from }, { strides: wanted.to });
+      if (!plan) throw new RangeError(`no walk over [${shape.join(", ")}]`);
+      const { kernel, values, items } = plan;
+      if (kernel === transposeKernel) {
+        transpose.set({ ...values, input, output } as never, items, elements / 4);
+        transpose.run();
+        return;
+      }
+      slot.task.set({ ...values, input, output } as never, items, elements / 4);
+      Object.assign(slot, { shape: wanted, items });
+      slot.task.run();
     },
     addRow(rows, length, from, row, to) {
       const plan = planBinary("f32-add", [rows, length], [length]);
       if (!plan || rows * length === 0) return;
       const pointers = { a: addressOf(from), b: addressOf(row), output: addressOf(to) };
-      tasks.add.set({ ...plan.values, ...pointers }, plan.items, rows * length);
-      tasks.add.run();
+      add.set({ ...plan.values, ...pointers }, plan.items, rows * length);
+      add.run();
     },
     rotate(shape, { x, out, cos, sin, ids }) {
-      const { items, values } = planRotary(shape);
+      const slot = rotations.next();
       const pointers = {
         x: addressOf(x),
         out: addressOf(out),
         cos: addressOf(cos),
         sin: addressOf(sin),
         ids: addressOf(ids),
+        offset: shape.offset ?? 0,
       };
+      const items = shape.heads > 0 ? shape.batch * shape.rows : 0;
       const work = 3 * items * shape.heads * shape.headSize;
-      tasks.rotary.set({ ...values, ...pointers }, shape.heads > 0 ? items : 0, work);
-      tasks.rotary.run();
+      if (sameShape(slot.shape, shape, ["offset"])) slot.task.change(pointers, items, work);
+      else {
+        slot.task.set({ ...planRotary(shape).values, ...pointers }, items, work);
+        slot.shape = shape;
+      }
+      slot.task.run();
     },
     attend(shape, { q, k, v, out, mask, lengths, offsets }) {
-      const { items, values } = planAttention(shape);
+      const slot = attentions.next();
+      const { batch, queries, heads, headSize, valueSize = headSize, length } = shape;
       const pointers = {
         q: addressOf(q),
         k: addressOf(k),
@@ -194,11 +264,18 @@ function kernelMachine(context: CompileContext): Machine {
         mask: addressOf(mask),
         lengths: addressOf(lengths),
         offsets: addressOf(offsets),
+        length,
+        offset: shape.offset ?? length - queries,
       };
-      const pairs = shape.batch * shape.heads * shape.queries * shape.length;
-      const { headSize, valueSize = headSize } = shape;
-      tasks.attention.set({ ...values, ...pointers }, items, 2 * pairs * (headSize + valueSize));
-      tasks.attention.run();
+      const work = 2 * batch * heads * queries * length * (headSize + valueSize);
+      if (sameShape(slot.shape, shape, ["length", "offset"])) {
+        slot.task.change(pointers, slot.items, work);
+      } else {
+        const { items, values } = planAttention(shape);
+        slot.task.set({ ...values, ...pointers }, items, work);
+        Object.assign(slot, { shape, items });
+      }
+      slot.task.run();
     },
     numbers: ({ dtype, shape, pointer }) =>
       new (arrayOf(dtype))(context.memory().buffer, pointer, product(shape)),
