@@ -61,10 +61,9 @@ export function planOperands<const Name extends string>(
     pieceElements,
   );
   if (!plan) return undefined;
-  const steps = names.map((name, at) => [`${name}Step`, Math.sign(plan.innerStrides[at])]);
-  return {
-    shape,
-    items: plan.items,
-    values: { ...plan.values, ...Object.fromEntries(steps) },
-  };
+  const values: Record<string, number> = plan.values;
+  names.forEach((name, at) => {
+    values[`${name}Step`] = Math.sign(plan.innerStrides[at]);
+  });
+  return { shape, items: plan.items, values: values as BroadcastPlan<Name>["values"] };
 }

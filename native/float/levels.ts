@@ -85,16 +85,49 @@ export function planLevels<const Name extends string>(
     { size: pieces, strides: inner.strides.map((stride) => stride * piece) },
     ...merged.reverse(),
   ];
-  const values: Record<string, number> = { length, piece };
+  const { none, sizeKeys, keys } = templateOf(names);
+  const values: Record<string, number> = { ...none };
+  values.length = length;
+  values.piece = piece;
   for (const k of levelIndices) {
     const level = levels[k];
-    values[`size${k}`] = level?.size ?? 1;
-    names.forEach((name, operand) => {
-      values[`${name}${k}`] = (level?.strides[operand] ?? 0) * operands[name];
-    });
+    if (!level) break;
+    values[sizeKeys[k]] = level.size;
+    for (let at = 0; at < names.length; at++) {
+      values[keys[at][k]] = level.strides[at] * operands[names[at]];
+    }
   }
   const items = isEmpty ? 0 : levels.reduce((product, { size }) => product * size, 1);
   return { items, values: values as LevelValues<Name>, innerStrides: inner.strides };
+}
+
+/** Field names by operand and level, and the values of levels that are not there. */
+interface Template {
+  readonly none: Readonly<Record<string, number>>;
+  readonly sizeKeys: readonly string[];
+  readonly keys: readonly (readonly string[])[];
+}
+
+/**
+ * By the names of the operands: a pure memo. Graphs whose shapes grow plan thousands of times per second, and a copy of
+ * an object that has all fields takes a fifth of the time of adding them one by one.
+ */
+const templates = new Map<string, Template>();
+
+function templateOf(names: readonly string[]): Template {
+  const id = names.join();
+  const known = templates.get(id);
+  if (known) return known;
+  const keysOf = (name: string) => levelIndices.map((k) => `${name}${k}`);
+  const sizeKeys = keysOf("size");
+  const keys = names.map(keysOf);
+  const none = Object.fromEntries([
+    ...["length", "piece", ...keys.flat()].map((key) => [key, 0]),
+    ...sizeKeys.map((key) => [key, 1]),
+  ]);
+  const made = { none, sizeKeys, keys };
+  templates.set(id, made);
+  return made;
 }
 
 /** Row-major strides in elements. */

@@ -2,10 +2,11 @@
  * From a model to a program that runs: fusion, choice between kernels and fallback, packing of weights, compilation.
  * Not here: where models come from and what the platform offers (`create-session.ts`, `browser.ts`).
  */
-import type { Tiers } from "../../../native/index.ts";
+import { activationTypeFor, type Tiers } from "../../../native/index.ts";
+import type { DType } from "../../core/tensor.ts";
 import type { Engine } from "../../engine/engine.ts";
 import type { Model } from "../../onnx/types.ts";
-import { fuse } from "../fusion/index.ts";
+import { type FusionOptions, fuse } from "../fusion/index.ts";
 import { operatorKey, operators } from "../operators/index.ts";
 import { compileContext } from "./compile-context.ts";
 import type { Fallback } from "./fallback.ts";
@@ -14,6 +15,7 @@ import type { CompiledStep, Operator, OperatorNode, SupportContext } from "./ope
 import { Program } from "./program.ts";
 import { type Segment, schedule } from "./schedule.ts";
 import type { Step } from "./step.ts";
+import { isStored } from "./storage.ts";
 import { uploadConstants } from "./upload.ts";
 import { Value } from "./values.ts";
 
@@ -47,9 +49,7 @@ export async function buildProgram(
   feedNames: readonly string[],
 ): Promise<BuiltProgram> {
   const { model, engine, fallback } = options;
-  const graph = new NodeGraph(model, usable);
-  await fuse(graph);
-  const prepared = await prepare(graph, options);
+  const { graph, prepared } = await prepareGraph(options);
   const order = schedule({
     nodes: graph.nodes,
     outputs: graph.outputs,
@@ -76,6 +76,8 @@ export async function buildProgram(
       ...(prepared.get(node) as Prepared),
       inputs: node.inputs.map(optional),
       outputs: node.outputs.map(optional),
+      inferred: -1,
+      readsContents: false,
       mode: "nothing",
       planned: "nothing",
       execute: () => undefined,
@@ -107,33 +109,77 @@ export async function buildProgram(
   };
 }
 
-/** The operator of a node that can be computed here, as far as the file tells. */
-function usable(node: OperatorNode, context: SupportContext): Operator | undefined {
-  const operator = operators[operatorKey(node)];
-  return operator && operator.refuses?.(node, context) === undefined ? operator : undefined;
+interface PreparedGraph {
+  readonly graph: NodeGraph;
+  /** What runs here; the other nodes go to the fallback. */
+  readonly prepared: ReadonlyMap<OperatorNode, Prepared>;
 }
 
-/** Compiles what can run here; the others are missing from the result. */
+/**
+ * The fallback cuts its segments out of the file, by the names that the file has. So a node that a fusion made must run
+ * here: where it cannot, the graph is built again without that fusion, and the memory of the first attempt is lost.
+ */
+async function prepareGraph(options: BuildOptions): Promise<PreparedGraph> {
+  const { model, tiers, precision, onFallback } = options;
+  const fusing: FusionOptions = {
+    activationType: (bits) => activationTypeFor(bits, tiers, precision === "exact"),
+  };
+  const without = new Set<string>();
+  for (;;) {
+    const graph = new NodeGraph(model, usable);
+    const makers = await fuse(graph, fusing, without);
+    const { prepared, refused } = await prepare(graph, options, makers);
+    const unfit = [...refused.keys()].map((node) => makers.get(node)).find(Boolean);
+    if (unfit === undefined) {
+      for (const [node, reason] of refused) onFallback(node, reason);
+      return { graph, prepared };
+    }
+    without.add(unfit);
+  }
+}
+
+/** Why a node cannot be computed here, as far as the file tells. */
+function refusal(node: OperatorNode, context: SupportContext): string | undefined {
+  const operator = operators[operatorKey(node)];
+  if (!operator) return "it has no kernel";
+  const foreign = node.inputs.map((_, index) => context.dtype(index)).find(isForeign);
+  return foreign ? `reads tensors of ${foreign}` : operator.refuses?.(node, context);
+}
+
+const isForeign = (dtype: DType | undefined): boolean => dtype !== undefined && !isStored(dtype);
+
+/** The operator of a node that can be computed here, as far as the file tells. */
+const usable = (node: OperatorNode, context: SupportContext): Operator | undefined =>
+  refusal(node, context) === undefined ? operators[operatorKey(node)] : undefined;
+
+/** Compiles what can run here; ends early when a node that a fusion made cannot. */
 async function prepare(
   graph: NodeGraph,
   options: BuildOptions,
-): Promise<Map<OperatorNode, Prepared>> {
+  makers: ReadonlyMap<OperatorNode, string>,
+): Promise<{
+  readonly prepared: ReadonlyMap<OperatorNode, Prepared>;
+  readonly refused: ReadonlyMap<OperatorNode, string>;
+}> {
   const prepared = new Map<OperatorNode, Prepared>();
+  const refused = new Map<OperatorNode, string>();
+  for (const node of graph.nodes) {
+    const reason = refusal(node, graph.supportContext(node));
+    if (reason !== undefined) refused.set(node, reason);
+  }
+  const isUnfit = (node: OperatorNode) => refused.has(node) && makers.has(node);
+  // Before anything is packed: that takes memory and time.
+  if (graph.nodes.some(isUnfit)) return { prepared, refused };
   const contextOf = compileContext(graph, options);
   for (const node of graph.nodes) {
+    if (refused.has(node)) continue;
     const operator = operators[operatorKey(node)];
-    const refusal = operator
-      ? operator.refuses?.(node, graph.supportContext(node))
-      : "it has no kernel";
-    if (!operator || refusal !== undefined) {
-      options.onFallback(node, refusal ?? "it has no kernel");
-      continue;
-    }
     const compiled = await operator.compile?.(node, contextOf(node));
     if (compiled || operator.compute || operator.alias) prepared.set(node, { operator, compiled });
-    else options.onFallback(node, "its attributes have no kernel");
+    else refused.set(node, "its attributes have no kernel");
+    if (isUnfit(node)) break;
   }
-  return prepared;
+  return { prepared, refused };
 }
 
 /** A cache before the first token: every symbolic dimension 1 for the batch, 0 for the length. */

@@ -39,9 +39,6 @@ export class Program {
   /** Values whose contents decide shapes. */
   readonly #decisive = new Set<Value>();
   #lastUses = new Map<Value, number>();
-  readonly #inferredAt = new Map<Step, number>();
-  /** Steps whose types follow from contents: worked out anew in every run. */
-  readonly #readers = new Set<Step>();
   /** What each step's tasks were filled with, and in which run. */
   readonly #bound = new Map<Step, { readonly pointers: readonly number[]; readonly run: number }>();
   #arena = new Arena();
@@ -142,7 +139,7 @@ export class Program {
     this.#lastUses = new Map();
     for (const [index, step] of active.entries()) {
       // How it runs is worked out with its types.
-      if (before.has(step) !== typesOnly.has(step)) this.#inferredAt.delete(step);
+      if (step.kind === "node" && before.has(step) !== typesOnly.has(step)) step.inferred = -1;
       for (const value of step.inputs) {
         if (value && read.has(value)) this.#lastUses.set(value, index);
       }
@@ -162,15 +159,16 @@ export class Program {
         for (const value of step.outputs) value.type = undefined;
         continue;
       }
-      if (step.inputs.some((value) => value && value.type === undefined)) {
-        return { stop: index, touched };
+      let isStale = step.inferred < 0 || step.readsContents;
+      for (const value of step.inputs) {
+        if (!value) continue;
+        if (value.type === undefined) return { stop: index, touched };
+        if (value.changed > step.inferred) isStale = true;
       }
-      const last = this.#inferredAt.get(step) ?? -1;
-      const isStale = last < 0 || this.#readers.has(step);
-      if (!isStale && !step.inputs.some((value) => value && value.changed > last)) continue;
+      if (!isStale) continue;
       const inputs = step.inputs.map((value) => value?.inferInput());
       const isDone = evaluateTypes(step, inputs, run, (input) => {
-        this.#readers.add(step);
+        step.readsContents = true;
         const value = step.inputs[input];
         const given = value && this.#given.get(value);
         if (value && !given && !this.#decisive.has(value)) {
@@ -181,7 +179,7 @@ export class Program {
       });
       if (!isDone) return { stop: index, touched };
       if (this.#typesOnly.has(step)) doNothing(step);
-      this.#inferredAt.set(step, run);
+      step.inferred = run;
       touched.push(step);
     }
     return { stop: steps.length, touched };
@@ -207,7 +205,7 @@ export class Program {
       // An operand whose memory the output took over may broadcast now: then it would be overwritten while it is read.
       const output = step.outputs[0];
       const isOvertaken = (input: Value | undefined) =>
-        input?.storage !== undefined && input.storage === output?.storage;
+        input?.storage?.kind === "arena" && input.storage === output?.storage;
       const grows = (input: Value | undefined) =>
         isOvertaken(input) && input?.bytes !== output?.bytes;
       if (step.inputs.some(grows)) return false;
@@ -237,7 +235,7 @@ export class Program {
     const isMoved = (value: Value | undefined) =>
       value !== undefined && (this.#isAlias(value) || this.#carried.isMoved(value, run));
     for (const step of this.#findCarriers()) {
-      if (step.mode === "nothing" || this.#inferredAt.get(step) === run) continue;
+      if (step.mode === "nothing" || step.inferred === run) continue;
       if (step.inputs.some(isMoved) || step.outputs.some(isMoved)) {
         this.#bindStep(step, this.#pointersOf(step), run);
       }
@@ -308,7 +306,12 @@ export class Program {
       return;
     }
     for (const [at, value] of outputs.entries()) {
-      if (!value?.type || value.known) continue;
+      if (!value?.type) continue;
+      if (value.known) {
+        // Memory of an earlier plan, in which it was computed; who reads it in memory gets an upload.
+        if (value.storage?.kind === "arena") value.storage = undefined;
+        continue;
+      }
       const lastUse = this.#lastUses.get(value) ?? index;
       if (this.#carried.isPresent(value) && !operator.alias) {
         this.#carried.placePresent(value, run);

@@ -13,6 +13,10 @@ export interface NodeStep {
   readonly compiled: CompiledStep | undefined;
   readonly inputs: readonly (Value | undefined)[];
   readonly outputs: readonly (Value | undefined)[];
+  /** The run in which its types were worked out last; −1: never. */
+  inferred: number;
+  /** Its types follow from contents: worked out anew in every run. */
+  readsContents: boolean;
   /** How it runs with the shapes of this run. */
   mode: "nothing" | "compute" | "compiled";
   /** The mode that memory is planned for. */

@@ -137,6 +137,9 @@ function readMemory(memory: Uint8Array, operand: Operand): number[] {
   return [...new Float64Array(memory.buffer, pointer, elements)];
 }
 
+/** True for shapes that the kernels walk whatever the strides. */
+const isShort = (shape: readonly number[]) => shape.length <= 6;
+
 function compileCopies(
   operator: CopyOperator,
   node: OperatorNode,
@@ -184,10 +187,10 @@ function compileCopies(
       if (outputs.some((type) => type && copyBytes(type) === undefined)) return false;
       const isInteger = (input: number) => /^int(32|64)$/.test(inputs[input]?.dtype ?? "");
       if (!numbers.every(isInteger)) return false;
-      if (numbers.length > 0) return (outputs[0]?.shape.length ?? 0) <= 6;
+      if (numbers.length > 0) return isShort(outputs[0]?.shape ?? []);
       return operator
         .copies(node, inputs, outputs, () => undefined)
-        .every(({ shape, from, to }) => planCopy(4, shape, from, to) !== undefined);
+        .every(({ shape, from, to }) => isShort(shape) || planCopy(4, shape, from, to));
     },
     bind(inputs, outputs) {
       bound = { inputs, outputs };
