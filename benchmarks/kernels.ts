@@ -1,6 +1,6 @@
 /**
- * Speed of the low-bit products against onnxruntime-web and onnxruntime-node on the same weights, and against the
- * memory where the weights are larger than the cache.
+ * Speed of the low-bit products and of the float32 product against onnxruntime-web and onnxruntime-node on the same
+ * weights, and of the low-bit ones against the memory where the weights are larger than the cache.
  *
  *   npm run bench:kernels -- [--quick] [--results FILE]
  *
@@ -17,9 +17,15 @@ import {
   activationBytes,
   activationTypeFor,
   availableTiers,
+  type Fields,
+  gemm,
+  type KernelCall,
   type LowBits,
   lowBitMatrix,
   lowBits,
+  packedGemmLength,
+  packGemm,
+  planGemm,
   quantizeActivations,
 } from "../native/index.ts";
 import { coldBytes, measureCold, prepareCold } from "./kernels/cold.ts";
@@ -37,6 +43,7 @@ import {
 import { printTables } from "./kernels/tables.ts";
 import {
   blockSize,
+  floatWeights,
   randomInput,
   randomWeights,
   relativeError,
@@ -81,6 +88,7 @@ for (const { name: shape, k, n } of shapes) {
       await addRivals(shape, weights, bits, () => matMulNBits(weights), "MatMulNBits");
     }
     if (bits === bitsList[bitsList.length - 1]) {
+      addOurFloat(shape, weights);
       await addRivals(shape, weights, 32, () => matMulFloat(weights), "MatMul");
     }
   }
@@ -124,37 +132,73 @@ function addOurs(shape: string, weights: Weights): void {
     into.set(weights.codes.subarray(row * k, (row + 1) * k));
   matrix.pack({ readRow, scales: weights.scales }, engine.bytes.subarray(at, at + matrix.bytes));
   for (const m of plan.rows) {
-    const input = engine.allocate(4 * m * k);
+    const input = inputOf(m, k);
     const activations = engine.allocate(activationBytes(m, k, activation));
     const output = engine.allocate(4 * m * n);
-    engine.floats(input, m * k).set(randomInput(m, k));
-    const quantization = engine.prepare(
-      quantizeActivations(m, k, activation, { input, activations }),
-    );
-    const call = matrix.product(m, { activations, weights: at, bias: 0, output });
-    const product = engine.prepare(call as never);
-    for (const threads of [1, 2]) {
-      const run =
-        threads === 1
-          ? () => {
-              engine.run(quantization);
-              engine.run(product);
-            }
-          : () => {
-              if (m === 1) engine.run(quantization);
-              else engine.runOnTwoThreads(quantization);
-              engine.runOnTwoThreads(product);
-            };
-      const make = (): Candidate => {
-        engine.floats(output, m * n).fill(Number.NaN);
-        run();
-        const error = relativeError(engine.floats(output, m * n), randomInput(m, k), weights);
-        const kernel = call.kernel.name;
-        const common = { shape, k, n, m, bits, threads, run, times: [] };
-        return checked({ library: "bitloom", kernel, error, ...common });
-      };
-      pending.push({ make });
-    }
+    const quantization = quantizeActivations(m, k, activation, { input, activations });
+    const product = matrix.product(m, { activations, weights: at, bias: 0, output });
+    addProduct({
+      shape,
+      weights,
+      bits,
+      m,
+      output,
+      calls: [quantization as never, product as never],
+    });
+  }
+}
+
+function addOurFloat(shape: string, weights: Weights): void {
+  const { n, k } = weights;
+  const b = engine.allocate(4 * packedGemmLength(n, k));
+  const into = engine.floats(b, packedGemmLength(n, k));
+  packGemm(into, floatWeights(weights), n, k, [1, k]);
+  for (const m of plan.rows) {
+    const output = engine.allocate(4 * m * n);
+    const { values, items } = planGemm(m, n, k);
+    const pointers = { a: inputOf(m, k), b, c: output, columnBias: 0, rowBias: 0 };
+    const call = { kernel: gemm, values: { ...values, ...pointers }, items };
+    addProduct({ shape, weights, bits: 32, m, output, calls: [call as never] });
+  }
+}
+
+function inputOf(m: number, k: number): number {
+  const input = engine.allocate(4 * m * k);
+  engine.floats(input, m * k).set(randomInput(m, k));
+  return input;
+}
+
+interface Product {
+  readonly shape: string;
+  readonly weights: Weights;
+  readonly bits: number;
+  readonly m: number;
+  /** Address. */
+  readonly output: number;
+  /** In order; the last gives the kernel its name. */
+  readonly calls: readonly KernelCall<Fields>[];
+}
+
+/** Adds the product on one thread and on two. */
+function addProduct({ shape, weights, bits, m, output, calls }: Product): void {
+  const { n, k } = weights;
+  const kernel = calls[calls.length - 1].kernel.name;
+  const steps = calls.map((call) => ({ call: engine.prepare(call), isShared: call.items > 1 }));
+  for (const threads of [1, 2]) {
+    const run = () => {
+      for (const { call, isShared } of steps) {
+        if (threads === 2 && isShared) engine.runOnTwoThreads(call);
+        else engine.run(call);
+      }
+    };
+    const make = (): Candidate => {
+      engine.floats(output, m * n).fill(Number.NaN);
+      run();
+      const error = relativeError(engine.floats(output, m * n), randomInput(m, k), weights);
+      const common = { shape, k, n, m, bits, threads, run, times: [] };
+      return checked({ library: "bitloom", kernel, error, ...common });
+    };
+    pending.push({ make });
   }
 }
 

@@ -2,6 +2,20 @@
  * The kernels and what the runtime needs to use them.
  */
 
+export { fitGridRows } from "./dense/fit.ts";
+export {
+  paddedLines,
+  stripLines,
+  stripRowBytes,
+  stripsOf,
+  upperPanelBytes,
+  upperPanelOffset,
+  upperPanels,
+} from "./dense/layout.ts";
+export { type MultiplyMode, type MultiplyShape, multiply, planMultiply } from "./dense/multiply.ts";
+export { roundStrips } from "./dense/round.ts";
+export { symmetricItems, symmetricUpdate } from "./dense/symmetric.ts";
+export { solveTransposed, solveUpper, transposePanels } from "./dense/triangular.ts";
 export { attention } from "./float/attention.ts";
 export {
   type AttentionPlan,
@@ -26,7 +40,7 @@ export {
   planConv,
   planConvTranspose,
 } from "./float/conv-plan.ts";
-export type { WindowAttributes } from "./float/conv-window.ts";
+export { type Axis, type WindowAttributes, windowAxes } from "./float/conv-window.ts";
 export { type ConvertName, convertKernels, planConvert } from "./float/convert.ts";
 export { type AffineName, affineKernels, planAffine } from "./float/convert-affine.ts";
 export {

@@ -41,6 +41,8 @@ export {
   type TextStream,
   type TextTokenizer,
 } from "./calibrate/index.ts";
+// Linear algebra on several threads, for the stages that take one.
+export type { Algebra } from "./core/algebra.ts";
 export type { BosOption, Dataset, Protocol } from "./core/dataset.ts";
 // Failures, notices, progress.
 export { BitloomError, type ErrorCode, type ErrorDetails, isBitloomError } from "./core/errors.ts";
@@ -65,6 +67,13 @@ export {
 } from "./core/score.ts";
 export type { Block, LayerStats, StatName, StatValues } from "./core/stats.ts";
 export type { Matrix } from "./core/tensor.ts";
+// Weights against the errors of the layers before.
+export {
+  type Correction,
+  type CorrectionName,
+  corrections,
+  correctWeight,
+} from "./correct/index.ts";
 // Comparing models.
 export {
   chooseLoss,
@@ -85,6 +94,7 @@ export {
   type SaveOptions,
   saveModel,
 } from "./onnx/index.ts";
+export { type AlgebraOptions, openAlgebra } from "./pipeline/algebra.ts";
 // Files that stages leave for each other.
 export {
   type CheckOutputsOptions,

@@ -9,11 +9,13 @@ import { BitloomError } from "./core/errors.ts";
 import type { BitPlan, LayerScore } from "./core/plan.ts";
 import { evaluateModels } from "./evaluate/index.ts";
 import { saveModel } from "./onnx/index.ts";
+import { openAlgebra } from "./pipeline/algebra.ts";
 import { type Choice, chooseFormats, replayPlan } from "./pipeline/choice.ts";
 import { describeLayers } from "./pipeline/describe.ts";
 import { createJournal } from "./pipeline/journal.ts";
 import { type QuantizePipelineOptions, withPlanMethods } from "./pipeline/options.ts";
 import { checkOutput, hashFile, verifyOutput } from "./pipeline/output.ts";
+import { propagate } from "./pipeline/propagate.ts";
 import { requireMeasurable, requireQuality } from "./pipeline/quality-bound.ts";
 import { buildModel, prepareRun, type Run } from "./pipeline/run.ts";
 import { type QuantizeReport, reportQuality } from "./report/index.ts";
@@ -45,12 +47,18 @@ export async function quantize(
   const budget = plan ? undefined : parseBudget(requireBudget(options.budget));
   await checkOutput(modelPath, output, force);
   const journal = createJournal(options);
-  const runtime = createRuntime({ threads: options.threads ?? 2 });
+  const threads = options.threads ?? 2;
+  const runtime = createRuntime({ threads });
+  const algebra = await openAlgebra({ threads });
   try {
-    const run = await prepareRun(modelPath, options, { journal, runtime, needsScores: !plan });
-    requireMeasurable(run.reportLoss, options);
+    const context = { journal, runtime, algebra, needsScores: !plan };
+    const prepared = await prepareRun(modelPath, options, context);
+    requireMeasurable(prepared.reportLoss, options);
     const sha256 = await hashFile(modelPath);
-    const choice = budget ? await chooseFormats(run, budget) : replayPlan(run, plan as BitPlan);
+    const choice = budget
+      ? await chooseFormats(prepared, budget)
+      : replayPlan(prepared, plan as BitPlan);
+    const { run, checkpoint, propagation } = await propagate(prepared, choice, options);
     const model = buildModel(run, choice.picks);
     const layers = await journal.stage("quantize", () => describeLayers(run, choice));
     const [quality] = await journal.stage("evaluate", () =>
@@ -80,6 +88,7 @@ export async function quantize(
       }
       return files;
     });
+    await checkpoint?.remove();
     const { protocol } = run.data.evaluate;
     const report: QuantizeReport = {
       version: 1,
@@ -109,6 +118,7 @@ export async function quantize(
             samples: run.data.gate.samples,
           }
         : null,
+      propagation,
       layers,
       skipped: run.subject.skipped,
       notices: journal.notices,
@@ -123,7 +133,7 @@ export async function quantize(
       }),
     };
   } finally {
-    await runtime.close();
+    await Promise.all([runtime.close(), algebra.release()]);
   }
 }
 

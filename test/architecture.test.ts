@@ -95,6 +95,7 @@ describe("registries", () => {
   const registries = [
     { folder: "score", name: "scorers" },
     { folder: "allocate", name: "allocators" },
+    { folder: "correct", name: "corrections" },
     { folder: "quantize", name: "quantizers" },
     { folder: "rewrite", name: "targets" },
     { folder: "layers", name: "layerKinds" },

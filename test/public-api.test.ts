@@ -36,6 +36,7 @@ test("the exported names are these; a change here is a change of the public API"
       "loadStatistics",
       "loadTokenizer",
       "lossOf",
+      "openAlgebra",
       "openDataset",
       "openLab",
       "openModel",

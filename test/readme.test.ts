@@ -18,6 +18,7 @@ import { fileURLToPath } from "node:url";
 import ts from "typescript";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { allocators, layerKinds, quantizers, scorers, targets } from "../src/index.ts";
+import { operators as runtimeOperators } from "../src/runtime/operators/index.ts";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const readme = readFileSync(join(root, "README.md"), "utf8");
@@ -36,10 +37,10 @@ test("the tables are those of the registries", async () => {
     ["operator", "what is quantized"],
     Object.entries(layerKinds).map(([name, { summary }]) => [`\`${name}\``, summary]),
   );
-  const current = replaceSection(
-    replaceSection(readme, "methods", methods),
-    "operators",
-    operators,
+  const sections = { methods, operators, runtime: runtimeTable() };
+  const current = Object.entries(sections).reduce(
+    (text, [name, content]) => replaceSection(text, name, content),
+    readme,
   );
   await expect(current).toMatchFileSnapshot(join(root, "README.md"));
 });
@@ -86,6 +87,32 @@ function methodTable(title: string, option: string, byDefault: string, registry:
     source,
   ]);
   return `### ${title} (\`${option}\`)\n\n${table(["name", "what it does", "source"], rows)}`;
+}
+
+/** Fusions turn these into operators of their own, which run on kernels. */
+const fused = ["Attention", "GatherBlockQuantized", "MatMulNBits"].map(
+  (name) => `com.microsoft::${name}`,
+);
+
+/** What a session runs itself, by domain and by how; the operators that only fusions make are left out. */
+function runtimeTable(): string {
+  const ways = ["on kernels", "in JavaScript", "at no cost: only the shape changes"] as const;
+  const wayOf = (key: string): (typeof ways)[number] => {
+    if (runtimeOperators[key].alias) return ways[2];
+    return runtimeOperators[key].compile || fused.includes(key) ? ways[0] : ways[1];
+  };
+  const rows = ["", "com.microsoft::"].flatMap((prefix) =>
+    ways.map((way) => {
+      const names = Object.keys(runtimeOperators)
+        .filter((key) => key.replace(/\w+$/, "") === prefix && wayOf(key) === way)
+        .map((key) => key.slice(prefix.length))
+        .sort();
+      const domain = prefix === "" ? "ONNX" : "com.microsoft";
+      return [domain, way, names.map((name) => `\`${name}\``).join(", ")];
+    }),
+  );
+  const packed = ["bitloom", ways[0], "`MatMulPacked…`, `GatherPacked…`"];
+  return table(["domain", "runs", "operators"], [...rows.filter((row) => row[2]), packed]);
 }
 
 function table(head: readonly string[], rows: readonly (readonly string[])[]): string {

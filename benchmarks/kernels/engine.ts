@@ -14,7 +14,7 @@ import {
 import { control, type PreparedCall } from "./control.ts";
 
 const pageBytes = 65536;
-const scratchBytes = 1 << 20;
+const scratchBytes = 2 << 20;
 
 export class Engine {
   readonly memory: WebAssembly.Memory;

@@ -3,7 +3,7 @@
  */
 import type { LowBits } from "../../native/index.ts";
 import { productModel } from "./onnx-file.ts";
-import { blockSize, type Weights, weightAt } from "./weights.ts";
+import { blockSize, floatWeights, type Weights } from "./weights.ts";
 
 /** What is used of onnxruntime-common, which both rivals implement. */
 export interface Ort {
@@ -58,9 +58,10 @@ export function matMulNBits(weights: Weights): Uint8Array {
 
 export function matMulFloat(weights: Weights): Uint8Array {
   const { n, k } = weights;
+  const values = floatWeights(weights);
   const data = new Float32Array(k * n);
   for (let row = 0; row < n; row++) {
-    for (let at = 0; at < k; at++) data[at * n + row] = weightAt(weights, row, at);
+    for (let at = 0; at < k; at++) data[at * n + row] = values[row * k + at];
   }
   const initializers = [{ name: "B", dims: [k, n], data }];
   return productModel({ operator: "MatMul", attributes: {}, initializers, k, n });

@@ -65,12 +65,13 @@ export function printTables({ plan, shapes, bitsList, candidates, cold, tiers }:
         ]);
       }
       printColumns(rows);
-      const float = (library: Rival) => {
-        const rival = find(library, shape, m, 32);
-        return rival ? gops(rival).toFixed(1) : "-";
+      const float = (library: "bitloom" | Rival, threads = 1) => {
+        const one = find(library, shape, m, 32, threads);
+        return one ? gops(one).toFixed(1) : "-";
       };
+      const ours = `bitloom ${float("bitloom")} (two threads ${float("bitloom", 2)})`;
       console.log(
-        `float32: onnxruntime-web ${float("onnxruntime-web")}, onnxruntime-node ${float("onnxruntime-node")}`,
+        `float32: ${ours}, onnxruntime-web ${float("onnxruntime-web")}, onnxruntime-node ${float("onnxruntime-node")}`,
       );
     }
   }

@@ -47,6 +47,16 @@ export function weightAt({ bits, k, codes, scales }: Weights, row: number, colum
   return scales[Math.floor(at / blockSize)] * (codes[at] - 2 ** (bits - 1));
 }
 
+/** float32 [n, k]: the weights as numbers. */
+export function floatWeights(weights: Weights): Float32Array {
+  const { n, k } = weights;
+  const values = new Float32Array(n * k);
+  for (let row = 0; row < n; row++) {
+    for (let at = 0; at < k; at++) values[row * k + at] = weightAt(weights, row, at);
+  }
+  return values;
+}
+
 /**
  * Relative L2 error of an output [m, n] over a sample of its values.
  */

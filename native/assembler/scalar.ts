@@ -140,8 +140,8 @@ export function select<T extends ValueType>(
 export const memory = {
   /** Copies `bytes` bytes; the ranges may overlap. */
   copy: (to: I32, from: I32, bytes: I32) =>
-    expression("void", to.code, from.code, bytes.code, [0xfc, 10, 0, 0]),
+    expression("void", ...[to, from, bytes].map((one) => operand(one, "i32")), [0xfc, 10, 0, 0]),
   /** Sets `bytes` bytes to the low byte of `value`. */
   fill: (to: I32, value: I32, bytes: I32) =>
-    expression("void", to.code, value.code, bytes.code, [0xfc, 11, 0]),
+    expression("void", ...[to, value, bytes].map((one) => operand(one, "i32")), [0xfc, 11, 0]),
 } as const;

@@ -2,9 +2,18 @@
  * Vector instructions of 128 bits, with the relaxed ones, named as in the WebAssembly specification.
  */
 import { type Expression, expression, type I32, type V128, type ValueType } from "./expression.ts";
-import { binaries, loads, mapTable, operand, simd, stores, unaries } from "./instruction.ts";
+import {
+  binaries,
+  loads,
+  mapTable,
+  memoryArgument,
+  operand,
+  simd,
+  stores,
+  unaries,
+} from "./instruction.ts";
 
-type Lanes = 16 | 8 | 4 | 2;
+type Lanes = 32 | 16 | 8 | 4 | 2;
 
 /** Shifts: every lane by the same scalar count, modulo the lane width. */
 const shifts = <const Name extends string>(table: Readonly<Record<Name, number>>) =>
@@ -42,6 +51,18 @@ const replaces =
   (a: V128, lane: number, x: Expression<A>) =>
     expression("v128", operand(a, "v128"), operand(x, value), simd(number), laneIndex(lane, lanes));
 
+const storeLane =
+  (number: number, lanes: Lanes) =>
+  (address: I32, value: V128, lane: number, offset = 0) =>
+    expression(
+      "void",
+      operand(address, "i32"),
+      operand(value, "v128"),
+      simd(number),
+      memoryArgument(2, offset),
+      laneIndex(lane, lanes),
+    );
+
 function laneIndex(lane: number, lanes: number): number {
   if (!Number.isInteger(lane) || lane < 0 || lane >= lanes) {
     throw new RangeError(`lane ${lane} of ${lanes}`);
@@ -75,11 +96,9 @@ export const v128 = {
   }),
   ...stores("v128", simd, { store: [11, 4] }),
   /** Stores one 32-bit lane. */
-  store32_lane: (address: I32, value: V128, lane: number, offset = 0) =>
-    expression("void", address.code, value.code, simd(90), [2], leb(offset), laneIndex(lane, 4)),
+  store32_lane: storeLane(90, 4),
   /** Stores one 64-bit lane. */
-  store64_lane: (address: I32, value: V128, lane: number, offset = 0) =>
-    expression("void", address.code, value.code, simd(91), [2], leb(offset), laneIndex(lane, 2)),
+  store64_lane: storeLane(91, 2),
   ...unaries("v128", "v128", simd, { not: 77 }),
   ...unaries("v128", "i32", simd, { any_true: 83 }),
   ...binaries("v128", "v128", simd, { and: 78, andnot: 79, or: 80, xor: 81 }),
@@ -87,22 +106,12 @@ export const v128 = {
   ...ternaries({ bitselect: 82 }),
 } as const;
 
-function leb(value: number): number[] {
-  const bytes: number[] = [];
-  let rest = value;
-  for (; rest > 127; rest >>>= 7) bytes.push((rest & 127) | 128);
-  return [...bytes, rest];
-}
-
 export const i8x16 = {
   /** 16 lanes out of the 32 of `a` and `b`. */
   shuffle: (a: V128, b: V128, lanes: readonly number[]) => {
     if (lanes.length !== 16) throw new RangeError(`shuffle takes 16 lanes, got ${lanes.length}`);
-    const indices = lanes.map((lane) => {
-      if (lane < 0 || lane > 31) throw new RangeError(`shuffle lane ${lane} of 32`);
-      return lane;
-    });
-    return expression("v128", a.code, b.code, simd(13), indices);
+    const indices = lanes.map((lane) => laneIndex(lane, 32));
+    return expression("v128", operand(a, "v128"), operand(b, "v128"), simd(13), indices);
   },
   ...unaries("i32", "v128", simd, { splat: 15 }),
   ...extracts("i32", 16, { extract_lane_s: 21, extract_lane_u: 22 }),

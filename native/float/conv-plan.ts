@@ -182,6 +182,9 @@ export function planConv(
  *
  *   out = stride · (size − 1) + outputPadding + extent − padBegin − padEnd
  *
+ * With SAME_… the padding is what `out` has beyond stride · size, never less than 0: where the window is shorter than
+ * the stride, ONNX's shape inference and ONNX Runtime leave `out` below stride · size, and so does this.
+ *
  * @param weightShape - [C, O / group, (kernelHeight,) kernelWidth].
  * Cost: the zeros are multiplied, too: stride² times the work of the definition.
  * Throws: RangeError when shapes and groups do not fit.
@@ -205,7 +208,7 @@ export function planConvTranspose(
     const whole = ups[at] * (size - 1) + reach + 1 + (attributes.outputPadding?.[at] ?? 0);
     const wanted =
       attributes.outputShape?.at(at - sizes.length) ??
-      (autoPad.startsWith("SAME") ? size * ups[at] : undefined);
+      (autoPad.startsWith("SAME") ? Math.min(whole, size * ups[at]) : undefined);
     let cutBegin = autoPad === "NOTSET" ? (attributes.pads?.[at] ?? 0) : 0;
     const cutEnd = autoPad === "NOTSET" ? (attributes.pads?.[at + sizes.length] ?? 0) : 0;
     let out = whole - cutBegin - cutEnd;

@@ -2,7 +2,7 @@
  * Conversions between element types, four elements at a time. Roundings: to the nearest, ties to even, into floats;
  * towards zero with saturation into integers, NaN becomes 0. The arrays must not overlap.
  */
-import { f32, f64, i32, type Local } from "../assembler/index.ts";
+import { type F64, f32, f64, i32, type Local, select } from "../assembler/index.ts";
 import { defineKernel, type FieldValues, type Kernel, type KernelCode } from "../kernel.ts";
 import { type ElementTypeName, type Lanes, lanes } from "./convert-lanes.ts";
 import { forElements, smaller } from "./elements.ts";
@@ -16,6 +16,9 @@ export const convertItemElements = 1024;
 export type ConvertKernel = Kernel<typeof convertFields>;
 /** Pairs that would lose digits in float32 go one by one through float64. */
 type Scalar = (at: Local<"i32">, to: Local<"i32">) => ReturnType<typeof f64.store>;
+/** `value` is computed twice: int64 has no NaN. */
+const truncate = (to: Local<"i32">, value: F64) =>
+  f64.store(to, select(f64.trunc(value), f64.const(0), f64.eq(value, value)));
 const scalars = {
   "i32-f64": [4, 8, (at, to) => f64.store(to, f64.convert_i32_s(i32.load(at)))],
   "f64-i32": [8, 4, (at, to) => i32.store(to, i32.trunc_sat_f64_s(f64.load(at)))],
@@ -23,8 +26,8 @@ const scalars = {
   "i8-f64": [1, 8, (at, to) => f64.store(to, f64.convert_i32_s(i32.load8_s(at)))],
   "f64-bool": [8, 1, (at, to) => i32.store8(to, f64.ne(f64.load(at), f64.const(0)))],
   /** As a cast of a float to int64, whose values the runtime keeps as float64. */
-  "f32-f64-truncate": [4, 8, (at, to) => f64.store(to, f64.promote_f32(f32.trunc(f32.load(at))))],
-  "f64-truncate": [8, 8, (at, to) => f64.store(to, f64.trunc(f64.load(at)))],
+  "f32-f64-truncate": [4, 8, (at, to) => truncate(to, f64.promote_f32(f32.load(at)))],
+  "f64-truncate": [8, 8, (at, to) => truncate(to, f64.load(at))],
   "f32-bool-is-nan": [4, 1, (at, to) => i32.store8(to, f32.ne(f32.load(at), f32.load(at)))],
   "bool-not": [1, 1, (at, to) => i32.store8(to, i32.eqz(i32.load8_u(at)))],
 } satisfies Readonly<Record<string, readonly [number, number, Scalar]>>;

@@ -3,6 +3,7 @@
  * Pure arithmetic, no memory.
  */
 import { panelColumns, tileRows } from "./gemm-tile.ts";
+import { contiguousStrides } from "./levels.ts";
 
 /** Levels of batch that the kernel walks after collapsing. */
 export const batchLevels = 3;
@@ -30,16 +31,8 @@ interface Level {
   readonly b: number;
 }
 
-function denseStrides(shape: readonly number[]): number[] {
-  const strides = shape.map(() => 1);
-  for (let axis = shape.length - 2; axis >= 0; axis -= 1) {
-    strides[axis] = strides[axis + 1] * shape[axis + 1];
-  }
-  return strides;
-}
-
 /** The operand with at least two dimensions: a vector is a row on the left and a column on the right. */
-function asMatrix({ shape, strides = denseStrides(shape) }: MatmulOperand, isLeft: boolean) {
+function asMatrix({ shape, strides = contiguousStrides(shape) }: MatmulOperand, isLeft: boolean) {
   if (shape.length > 1) return { shape, strides };
   return isLeft
     ? { shape: [1, shape[0]], strides: [0, strides[0]] }

@@ -4,7 +4,10 @@
  *
  *   const matrix = lowBitMatrix({ n, k, bits: 4, blockSize: 32, symmetric: true, activation: "int8" });
  *   matrix.pack(weights, memory.subarray(at, at + matrix.bytes));
- *   matrix.quantize(m, { input, activations });  // then: matrix.product(m, { activations, weights, bias, output })
+ *   const calls = [
+ *     quantizeActivations(m, k, "int8", { input, activations }),
+ *     matrix.product(m, { activations, weights, bias, output }),
+ *   ];
  *
  * Matrices with the same k and activation type can use one quantized input, whatever their bits and blocks.
  */

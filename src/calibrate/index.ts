@@ -19,6 +19,7 @@ import { rowFrequency } from "./statistics/row-frequency.ts";
 
 export * from "./data/index.ts";
 export type { Probe, Statistic } from "./statistic.ts";
+export { type StreamGroup, type WalkOptions, walkStreams } from "./streams/index.ts";
 
 export const statistics = {
   absMax,

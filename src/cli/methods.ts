@@ -1,5 +1,5 @@
 /** The registries as help text: every method with its one-line summary. */
-import { allocators, quantizers, scorers, targets } from "../index.ts";
+import { allocators, corrections, quantizers, scorers, targets } from "../index.ts";
 import { wrap } from "./table.ts";
 
 const columns = 80;
@@ -8,6 +8,7 @@ const sections = {
   scorer: ["Scorers", scorers],
   allocator: ["Allocators", allocators],
   quantizer: ["Quantizers", quantizers],
+  correction: ["Corrections", corrections],
   target: ["Targets", targets],
 } as const;
 

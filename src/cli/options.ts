@@ -2,6 +2,7 @@
 import {
   allocators,
   type BosOption,
+  corrections,
   type Pin,
   parseBudget,
   parseFormats,
@@ -37,6 +38,22 @@ export function positiveNumber(text: string): number {
   const value = /^(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i.test(text) ? Number(text) : Number.NaN;
   if (value > 0 && Number.isFinite(value)) return value;
   throw new UsageError("Expected a number above zero.");
+}
+
+/** A number from 0 to 1. */
+function fraction(text: string): number {
+  const value = /^(\d+\.?\d*|\.\d+)$/.test(text) ? Number(text) : Number.NaN;
+  if (value >= 0 && value <= 1) return value;
+  throw new UsageError("Expected a number from 0 to 1.");
+}
+
+const sizeUnits = { KB: 1e3, MB: 1e6, GB: 1e9, KIB: 2 ** 10, MIB: 2 ** 20, GIB: 2 ** 30 } as const;
+
+/** "512MB" → bytes. */
+function byteSize(text: string): number {
+  const [, number, unit] = /^(\d+\.?\d*)\s*([kmg]i?b)$/i.exec(text) ?? [];
+  if (!unit) throw new UsageError("Expected a size such as 512MB or 2GiB.");
+  return Math.round(Number(number) * sizeUnits[unit.toUpperCase() as keyof typeof sizeUnits]);
 }
 
 /** "3" or "3%" → 0.03. */
@@ -189,6 +206,42 @@ export const quantizerOptions = {
     parse: positiveNumber,
     advanced: true,
   } as Maybe<number>,
+};
+
+/** How errors are carried from layer to layer. */
+export const propagationOptions = {
+  correction: {
+    flags: "--correction <name>",
+    help: "moves weights against the error that reaches them (default: auto)",
+    choices: names(corrections),
+  } as Maybe<NameOf<typeof corrections>>,
+  correctionAlpha: {
+    flags: "--correction-alpha <x>",
+    help: "strength of the correction, 0 to 1 (default: the method's)",
+    parse: fraction,
+    advanced: true,
+  } as Maybe<number>,
+  correctionDamping: {
+    flags: "--correction-damping <x>",
+    help: "damping of the correction, relative (default: the method's)",
+    parse: positiveNumber,
+    advanced: true,
+  } as Maybe<number>,
+  oneShot: {
+    flags: "--one-shot",
+    help: "rounds every layer by itself, on float activations: faster, less exact",
+  } as Maybe<boolean>,
+  memoryLimit: {
+    flags: "--memory-limit <size>",
+    help: "activations kept in memory, such as 512MB; more goes to temporary files (default: 512MB)",
+    parse: byteSize,
+    advanced: true,
+  } as Maybe<number>,
+  checkpoint: {
+    flags: "--checkpoint <folder>",
+    help: "where finished layers wait for the output, so that an interrupted run goes on (default: <output>.checkpoint)",
+    advanced: true,
+  } as Maybe<string>,
 };
 
 export const stats: Maybe<string> = {

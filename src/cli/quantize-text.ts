@@ -23,6 +23,7 @@ export function quantizeText(report: QuantizeReport, style: Style, heldOut: bool
   const entries: [string, string][] = [
     ["Formats", formatCounts(layers)],
     ["Plan", planLine(report)],
+    ...(report.propagation ? [["Propagation", propagationLine(report)] as [string, string]] : []),
     ...qualityFacts(report.quality, heldOut),
   ];
   if (worstLayer) {
@@ -57,6 +58,19 @@ function planLine({ gate, scoreUnit }: QuantizeReport): string {
   return written === "plan"
     ? `mixed precision wins ${held}: ${significant(planLoss)} against ${other} ${unit}`
     : `uniform bits win ${held}: ${other} against ${significant(planLoss)} ${unit} of the mixed plan`;
+}
+
+/** How the layers were rounded, and what that gained on held-out data. */
+function propagationLine({ propagation, gate }: QuantizeReport): string {
+  if (!propagation) return "";
+  const { correction, loss, written, layers, resumed } = propagation;
+  const unit = gate ? ` ${gate.unit}` : "";
+  const moved = layers.filter(({ alpha }) => alpha > 0).length;
+  const how = `layer after layer, correction ${correction} (${moved} of ${counted(layers.length, "layer")} moved)`;
+  const numbers = `${significant(loss.sequential)} against ${significant(loss.oneShot)}${unit} one by one`;
+  const lines = [written === "sequential" ? `${how}: ${numbers}` : `one by one wins: ${numbers}`];
+  if (resumed > 0) lines.push(`${counted(resumed, "layer")} taken from an interrupted run`);
+  return lines.join("\n");
 }
 
 function weightsLine(report: QuantizeReport): string {

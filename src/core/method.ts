@@ -1,6 +1,7 @@
 /**
  * What every plug-in says about itself, and the two smallest plug-in kinds' inputs.
  */
+import type { Algebra } from "./algebra.ts";
 import type { RunOptions } from "./events.ts";
 import type { WeightFormat } from "./format.ts";
 import type { LayerAlternatives, LayerScore } from "./plan.ts";
@@ -23,6 +24,12 @@ export interface QuantizeInput<S extends StatName = StatName> {
   readonly format: WeightFormat;
   readonly stats: LayerStats<S>;
   readonly options: QuantizeOptions;
+  /** float32 [N, K], W*: what the codes shall approximate when a correction moved it; by default the weight itself. */
+  readonly target?: Matrix | undefined;
+  /** P of a correction, see `FeedbackInput.feed`; only for quantizers that say `takesFeed`. */
+  readonly feed?: Float64Array | undefined;
+  /** Where the work is done; by default one thread that all such calls of the process share. */
+  readonly algebra?: Algebra | undefined;
 }
 
 export interface QuantizeOptions extends Pick<RunOptions, "onEvent"> {
@@ -41,7 +48,9 @@ export const defaultQuantizeOptions: QuantizeOptions = {
 };
 
 export interface Quantizer<S extends StatName = StatName> extends Method<S> {
-  quantize(input: QuantizeInput<S>): QuantizedTensor;
+  /** It rounds column by column and can take the feed of a correction along. */
+  readonly takesFeed?: boolean;
+  quantize(input: QuantizeInput<S>): QuantizedTensor | Promise<QuantizedTensor>;
 }
 
 export interface AllocateInput {

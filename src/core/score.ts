@@ -1,6 +1,7 @@
 /**
  * Scorers: the predicted rise of the task loss for every layer in every format it may take.
  */
+import type { Algebra } from "./algebra.ts";
 import type { RunOptions } from "./events.ts";
 import type { WeightFormat } from "./format.ts";
 import type { Layer, LayerId } from "./layer.ts";
@@ -41,6 +42,8 @@ export interface ScoreInput<S extends StatName = StatName> extends RunOptions {
   /** Made on first use; only scorers that declare `forward` may call it. */
   probe(): Promise<LossProbe>;
   readonly seed: number;
+  /** Where output errors are computed; by default one thread that all such calls of the process share. */
+  readonly algebra?: Algebra | undefined;
 }
 
 export interface LayerLosses {

@@ -16,7 +16,7 @@ export async function layerSqnrDb(
   const weight = await layer.readWeight();
   const zero = { ...weight, data: new Float32Array(weight.data.length) };
   const measured = stats ?? { hessian: undefined, rowFrequency: undefined };
-  const noise = outputError(weight, quantized, measured);
+  const noise = await outputError(weight, quantized, measured);
   if (noise === 0) return Number.POSITIVE_INFINITY;
-  return 10 * Math.log10(outputError(weight, zero, measured) / noise);
+  return 10 * Math.log10((await outputError(weight, zero, measured)) / noise);
 }

@@ -7,6 +7,7 @@ import type { WeightFormat } from "../core/format.ts";
 import { defaultQuantizeOptions, type QuantizeOptions } from "../core/method.ts";
 import type { BitPlan } from "../core/plan.ts";
 import type { Scorer } from "../core/score.ts";
+import { type Correction, type CorrectionName, resolveCorrection } from "../correct/index.ts";
 import { type Quantizer, type QuantizerName, quantizers } from "../quantize/index.ts";
 import { type RewriteOptions, type Target, type TargetName, targets } from "../rewrite/index.ts";
 import { type ScorerName, scorers } from "../score/index.ts";
@@ -31,12 +32,25 @@ export interface MethodOptions {
   readonly grid?: QuantizeOptions["grid"] | undefined;
   readonly activationOrder?: boolean | undefined;
   readonly damping?: number | undefined;
+  /**
+   * Quantizes layer after layer, each against what the layers before it really give; false rounds every layer as if
+   * it were the only one. Default true.
+   */
+  readonly sequential?: boolean | undefined;
+  /** Moves the weights against the error that reaches them; sequential only. Default "auto". */
+  readonly correction?: CorrectionName | Correction | undefined;
+  /** Strength of the correction, 0 .. 1; by default the method's own. */
+  readonly correctionAlpha?: number | undefined;
+  /** Relative damping of the correction; by default the method's own. */
+  readonly correctionDamping?: number | undefined;
 }
 
 export interface RunSettings extends RunOptions {
   readonly seed?: number | undefined;
   /** Worker threads; they change the time, never the result. Default 2. */
   readonly threads?: number | undefined;
+  /** Bytes of activations that a sequential run keeps in memory; more goes to temporary files. Default 512 MiB. */
+  readonly memoryLimitBytes?: number | undefined;
   /** Turns notices into errors. */
   readonly strict?: boolean | undefined;
 }
@@ -60,6 +74,11 @@ export interface QuantizePipelineOptions extends StageOptions {
   readonly force?: boolean | undefined;
   /** A saved plan: its formats are used as they are, nothing is scored. */
   readonly plan?: BitPlan | undefined;
+  /**
+   * Folder for finished layers, from which an interrupted run goes on; removed when the output is written. Default
+   * "<output>.checkpoint"; false keeps none.
+   */
+  readonly checkpoint?: string | false | undefined;
   readonly externalData?: "auto" | "always" | "never" | undefined;
   /** Most KL divergence to the float model, nats per token; above it nothing is written. */
   readonly maxKlDivergence?: number | undefined;
@@ -83,6 +102,22 @@ export function withPlanMethods(options: QuantizePipelineOptions): QuantizePipel
     grid: options.grid ?? plan.quantize?.grid,
     activationOrder: options.activationOrder ?? plan.quantize?.activationOrder,
     damping: options.damping ?? plan.quantize?.damping,
+  };
+}
+
+/** A correction with the name that reports give it. */
+export interface ResolvedCorrection {
+  readonly name: string;
+  readonly method: Correction;
+  readonly options: { readonly alpha?: number | undefined; readonly damping?: number | undefined };
+}
+
+export function resolveCorrectionOptions(options: MethodOptions): ResolvedCorrection {
+  const { correction = "auto", correctionAlpha: alpha, correctionDamping: damping } = options;
+  return {
+    name: typeof correction === "string" ? correction : "custom",
+    method: resolveCorrection(correction),
+    options: { alpha, damping },
   };
 }
 

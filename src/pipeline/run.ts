@@ -2,11 +2,13 @@
  * One run: the model, its data, the methods and what they have measured so far. Every stage after the first takes it.
  */
 import type { Allocator, AllocatorName } from "../allocate/index.ts";
+import type { Algebra } from "../core/algebra.ts";
 import type { LayerId } from "../core/layer.ts";
 import type { LayerScore } from "../core/plan.ts";
 import type { Scorer } from "../core/score.ts";
 import type { LayerStats } from "../core/stats.ts";
 import { chooseLoss } from "../evaluate/index.ts";
+import { sharedAlgebra } from "../math/algebra.ts";
 import type { Model } from "../onnx/index.ts";
 import { type Quantizer, resolveQuantizer } from "../quantize/index.ts";
 import { rewriteModel } from "../rewrite/index.ts";
@@ -16,11 +18,20 @@ import { fingerprintModel } from "./artefact.ts";
 import { openData, type RunData } from "./data.ts";
 import { requireFeasible } from "./feasible.ts";
 import type { Journal } from "./journal.ts";
-import { type ResolvedMethods, resolveMethods, type StageOptions } from "./options.ts";
+import {
+  type ResolvedCorrection,
+  type ResolvedMethods,
+  resolveCorrectionOptions,
+  resolveMethods,
+  type StageOptions,
+} from "./options.ts";
 import { collectStatistics, type StatisticsOptions } from "./statistics.ts";
 import { checkStatistics } from "./statistics-file.ts";
 import { openSubject, type Subject } from "./subject.ts";
 import { createWeightStore, type WeightStore } from "./weights.ts";
+
+/** Activations of a sequential run beyond this go to files. */
+const defaultMemoryLimitBytes = 2 ** 29;
 
 export interface Run {
   readonly options: StageOptions;
@@ -39,6 +50,9 @@ export interface Run {
   readonly reportLoss: Loss;
   readonly stats: ReadonlyMap<LayerId, LayerStats>;
   readonly weights: WeightStore;
+  readonly algebra: Algebra;
+  readonly correction: ResolvedCorrection;
+  readonly memoryLimitBytes: number;
   /** Names of the methods, for plans and reports. */
   readonly names: {
     readonly scorer: string;
@@ -56,11 +70,18 @@ export interface Run {
 export async function prepareRun(
   modelPath: string,
   options: StageOptions,
-  context: { readonly journal: Journal; readonly runtime: Runtime; readonly needsScores: boolean },
+  context: {
+    readonly journal: Journal;
+    readonly runtime: Runtime;
+    readonly algebra?: Algebra | undefined;
+    readonly needsScores: boolean;
+  },
 ): Promise<Run> {
   const { journal, runtime, needsScores } = context;
+  const algebra = context.algebra ?? (await sharedAlgebra());
   const seed = options.seed ?? 0;
   const methods = resolveMethods(options);
+  const correction = resolveCorrectionOptions(options);
   const scorer = resolveScorer(options.scorer ?? "measured-kl");
   const quantizer = resolveQuantizer(options.quantizer ?? "gptq");
   const allocator = options.allocator ?? "knapsack";
@@ -99,8 +120,12 @@ export async function prepareRun(
       quantizer,
       options: methods.quantize,
       stats,
+      algebra,
       onEvent: journal.emit,
     }),
+    algebra,
+    correction,
+    memoryLimitBytes: options.memoryLimitBytes ?? defaultMemoryLimitBytes,
     names: {
       scorer: nameOf(options.scorer ?? "measured-kl"),
       allocator: nameOf(allocator),

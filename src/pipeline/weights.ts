@@ -1,6 +1,7 @@
 /**
  * Quantized weights of a run: made on demand, codes of the plans under comparison kept, float weights never.
  */
+import type { Algebra } from "../core/algebra.ts";
 import { BitloomError } from "../core/errors.ts";
 import type { Event } from "../core/events.ts";
 import type { WeightFormat } from "../core/format.ts";
@@ -16,6 +17,7 @@ export interface WeightStoreOptions {
   readonly quantizer: Quantizer;
   readonly options: QuantizeOptions;
   readonly stats: ReadonlyMap<LayerId, LayerStats>;
+  readonly algebra: Algebra;
   readonly onEvent: ((event: Event) => void) | undefined;
 }
 
@@ -41,7 +43,10 @@ export function createWeightStore(store: WeightStoreOptions): WeightStore {
     const weight = await read(layer);
     const options = { ...store.options, onEvent: store.onEvent };
     try {
-      return quantizeWeight({ weight, format, stats, options }, quantizer);
+      return await quantizeWeight(
+        { weight, format, stats, options, algebra: store.algebra },
+        quantizer,
+      );
     } catch (error) {
       if (!(error instanceof BitloomError)) throw error;
       throw new BitloomError(error.code, `Layer "${layer.id}": ${error.message}`, error.detail, {

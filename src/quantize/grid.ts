@@ -103,7 +103,8 @@ export function minMaxGrid(
   grid: Grid,
 ): void {
   const { bits, symmetric } = rule;
-  const scale = roundScale(minMaxScale(values, start, count, bits, symmetric), rule.scaleType);
+  // A scale that underflows is 0, not −0.
+  const scale = roundScale(minMaxScale(values, start, count, bits, symmetric), rule.scaleType) + 0;
   grid.scale = scale;
   if (symmetric) {
     grid.zeroPoint = 2 ** (bits - 1);

@@ -39,12 +39,18 @@ export function resolveQuantizer(quantizer: QuantizerName | Quantizer): Quantize
  *   unless the format is symmetric.
  * @throws bad-option - unknown quantizer name. numeric - see the quantizer.
  */
-export function quantizeWeight(
+export async function quantizeWeight(
   input: QuantizeInput,
   quantizer: QuantizerName | Quantizer,
-): QuantizedTensor {
-  const { weight, format } = input;
+): Promise<QuantizedTensor> {
+  const { weight, format, target, feed } = input;
   invariant(format.kind === "integer", `quantizeWeight was given the format ${format.id}`);
   invariant(weight.data.length === weight.rows * weight.cols, "weight shape and data disagree");
-  return resolveQuantizer(quantizer).quantize(input);
+  invariant(
+    !target || (target.rows === weight.rows && target.cols === weight.cols),
+    "target and weight disagree in shape",
+  );
+  const resolved = resolveQuantizer(quantizer);
+  invariant(!feed || resolved.takesFeed, "a feed for a quantizer that takes none");
+  return resolved.quantize(input);
 }

@@ -3,6 +3,7 @@
  */
 import type { QuantizeInput, Quantizer } from "../core/method.ts";
 import type { QuantizedTensor } from "../core/quantized.ts";
+import { sharedAlgebra } from "../math/algebra.ts";
 import { fitGrids } from "./fit-grids.ts";
 import { quantizedTensor, roundToGrids } from "./round.ts";
 
@@ -17,9 +18,15 @@ import { quantizedTensor, roundToGrids } from "./round.ts";
  * Numerics: ties to the even integer; a block of zeros has scale 0 and codes equal to the zero point.
  * @throws numeric - a weight is NaN or infinite.
  */
-function quantize(input: QuantizeInput<never>): QuantizedTensor {
-  const { weight, format, stats, options } = input;
-  const grids = fitGrids(weight, format, { grid: options.grid, layer: stats.layer });
+async function quantize(input: QuantizeInput<never>): Promise<QuantizedTensor> {
+  const { format, stats, options } = input;
+  const weight = input.target ?? input.weight;
+  const algebra = input.algebra ?? (await sharedAlgebra());
+  const grids = await fitGrids(weight, format, {
+    grid: options.grid,
+    layer: stats.layer,
+    algebra,
+  });
   return quantizedTensor(weight, format, grids, roundToGrids(weight, format, grids));
 }
 

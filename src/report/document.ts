@@ -77,6 +77,32 @@ export interface GateReport {
   readonly samples: number;
 }
 
+/** How errors were carried from layer to layer. */
+export interface PropagationReport {
+  readonly correction: string;
+  /** Layers taken from the checkpoint of an interrupted run. */
+  readonly resumed: number;
+  /** Most bytes of kept activations, in memory and in temporary files. */
+  readonly memoryBytes: number;
+  readonly diskBytes: number;
+  /** Measured on the gate split, in the gate's unit; the smaller one is written. */
+  readonly loss: { readonly sequential: number; readonly oneShot: number };
+  readonly written: "sequential" | "one-shot";
+  readonly layers: readonly PropagatedLayer[];
+}
+
+/** What propagation did to one layer. */
+export interface PropagatedLayer {
+  readonly layer: LayerId;
+  /** Σ ‖x − x̂‖² / Σ ‖x‖² of its input; null where it is rounded before its input can be measured. */
+  readonly relativeDrift: number | null;
+  /** Strength and relative damping of the correction; 0 where the weight was left as it is. */
+  readonly alpha: number;
+  readonly damping: number;
+  /** Output error by the Gram matrices before rounding, without and with the correction; null where nothing drifts. */
+  readonly objective: { readonly before: number; readonly after: number } | null;
+}
+
 export interface QuantizeReport {
   readonly version: 1;
   readonly command: string;
@@ -100,6 +126,8 @@ export interface QuantizeReport {
   readonly worstLayer: { readonly name: LayerId; readonly sqnrDb: number } | null;
   /** null when a saved plan was applied as it is. */
   readonly gate: GateReport | null;
+  /** null when every layer was rounded by itself. */
+  readonly propagation: PropagationReport | null;
   readonly layers: readonly ReportedLayer[];
   readonly skipped: readonly SkippedNode[];
   readonly notices: readonly Notice[];

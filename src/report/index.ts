@@ -3,6 +3,8 @@ export type {
   GateReport,
   LanguageQualityReport,
   OutputQualityReport,
+  PropagatedLayer,
+  PropagationReport,
   QualityReport,
   QuantizeReport,
   ReportedEstimate,

@@ -42,11 +42,19 @@ export async function createSession(
 }
 
 async function download(url: string): Promise<Uint8Array> {
-  const response = await fetch(url);
-  if (response.ok) return new Uint8Array(await response.arrayBuffer());
-  throw new BitloomError(
-    "bad-model",
-    `Cannot download "${url}": the server answered ${response.status}. Check the address.`,
-    { file: url },
-  );
+  const failed = (why: string, cause?: unknown) =>
+    new BitloomError(
+      "bad-model",
+      `Cannot download "${url}": ${why}. Check the address.`,
+      { file: url },
+      { cause },
+    );
+  try {
+    const response = await fetch(url);
+    if (!response.ok) throw failed(`the server answered ${response.status}`);
+    return new Uint8Array(await response.arrayBuffer());
+  } catch (error) {
+    if (error instanceof BitloomError) throw error;
+    throw failed(error instanceof Error ? error.message : String(error), error);
+  }
 }

@@ -9,7 +9,7 @@ export {
 } from "./generate/index.ts";
 export type { ComparedModel, Loss } from "./loss.ts";
 export { openAll, type WantedSession } from "./open-all.ts";
-export { createRuntime } from "./ort.ts";
+export { createRuntime, onnxRuntimeVersion } from "./ort.ts";
 export {
   type BatchSource,
   type InOrder,

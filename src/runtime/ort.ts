@@ -3,7 +3,9 @@
  * Every session runs on one thread, so results never depend on how many there are; parallel work opens
  * sessions on several workers.
  */
+import { readFileSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
+import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Worker } from "node:worker_threads";
@@ -11,6 +13,12 @@ import { BitloomError } from "../core/errors.ts";
 import type { Feeds } from "../core/feeds.ts";
 import { encodeModel, type Model, saveModel } from "../onnx/index.ts";
 import type { Runtime } from "./runtime.ts";
+
+/** Version of the installed onnxruntime-node: another one may round differently. */
+export function onnxRuntimeVersion(): string {
+  const path = createRequire(import.meta.url).resolve("onnxruntime-node/package.json");
+  return (JSON.parse(readFileSync(path, "utf8")) as { readonly version: string }).version;
+}
 
 /** Models above this go to ONNX Runtime through a temporary file: protobuf messages end at 2 GB. */
 const inMemoryLimitBytes = 1.5e9;

@@ -1,6 +1,7 @@
 /**
  * Building blocks of scorers: the error matrix of a candidate, its squared norm, its output error.
  */
+import type { Algebra } from "../core/algebra.ts";
 import { throwIfAborted } from "../core/errors.ts";
 import { yieldToEventLoop } from "../core/events.ts";
 import type { WeightFormat } from "../core/format.ts";
@@ -8,7 +9,7 @@ import type { Layer, LayerId } from "../core/layer.ts";
 import type { LayerLosses, ScoreCandidate, ScoreInput } from "../core/score.ts";
 import type { LayerStats, StatName } from "../core/stats.ts";
 import type { Matrix } from "../core/tensor.ts";
-import { quadraticForm } from "../math/products.ts";
+import { sharedAlgebra } from "../math/algebra.ts";
 
 /** Σ (a − b)², float64. */
 export function squaredDistance(a: Matrix, b: Matrix): number {
@@ -34,15 +35,19 @@ function difference(a: Matrix, b: Matrix): Matrix {
  * `Σ_n p_n ‖ΔW_n‖²` over gathered rows, p the frequency of row n. Without either (no calibration row reached the layer)
  * the error of the weights themselves, `‖ΔW‖² / N`: as if every row were gathered equally often.
  *
- * Cost: O(N·K²).
+ * Cost: N·K² operations.
  */
-export function outputError(
+export async function outputError(
   weight: Matrix,
   quantized: Matrix,
   stats: Pick<LayerStats, "hessian" | "rowFrequency">,
-): number {
+  algebra?: Algebra,
+): Promise<number> {
   let error = 0;
-  if (stats.hessian) error += quadraticForm(difference(weight, quantized), stats.hessian) / 2;
+  if (stats.hessian) {
+    const { quadraticForm } = algebra ?? (await sharedAlgebra());
+    error += (await quadraticForm(difference(weight, quantized), stats.hessian)) / 2;
+  }
   if (!stats.hessian && !stats.rowFrequency)
     return squaredDistance(weight, quantized) / weight.rows;
   if (stats.rowFrequency) {
@@ -73,7 +78,7 @@ export async function scoreEach<S extends StatName>(
     readonly weight: Matrix;
     readonly quantized: Matrix;
     readonly stats: LayerStats<S>;
-  }) => number,
+  }) => number | Promise<number>,
   importance?: (layer: Layer, weight: Matrix) => number | undefined,
 ): Promise<Map<LayerId, LayerLosses>> {
   const scores = new Map<LayerId, LayerLosses>();
@@ -85,7 +90,7 @@ export async function scoreEach<S extends StatName>(
       throwIfAborted(input.signal, "scoring");
       await yieldToEventLoop();
       const quantized = await input[how](layer, format);
-      losses.push(measure({ layer, format, weight, quantized, stats }));
+      losses.push(await measure({ layer, format, weight, quantized, stats }));
     }
     scores.set(layer.id, { losses, importance: importance?.(layer, weight) });
     input.onEvent?.({

@@ -38,7 +38,7 @@ export const measuredKl = defineScorer({
     const scoring = scoreEach(
       { ...input, signal, onEvent: undefined },
       "quantized",
-      ({ weight, quantized, stats }) => outputError(weight, quantized, stats),
+      ({ weight, quantized, stats }) => outputError(weight, quantized, stats, input.algebra),
     );
     const [measured, errors] = await Promise.all([measuring, scoring]).catch((error: unknown) => {
       stop.abort();

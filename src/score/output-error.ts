@@ -18,6 +18,6 @@ export const outputErrorScorer = defineScorer({
   unit: "squared output error",
   score: (input) =>
     scoreEach(input, "quantized", ({ weight, quantized, stats }) =>
-      outputError(weight, quantized, stats),
+      outputError(weight, quantized, stats, input.algebra),
     ),
 });

@@ -10,7 +10,7 @@ import {
   extractSubgraph,
   type Graph,
   type Model,
-  type Node,
+  readBy,
   storedConstant,
   type ValueInfo,
 } from "../onnx/index.ts";
@@ -33,24 +33,17 @@ export function frontierOf(graph: Graph, weights: readonly string[]): readonly s
   const constant = new Set<string>(graph.initializers.keys());
   const frontier = new Set<string>();
   for (const node of graph.nodes) {
-    const inputs = node.inputs.filter((input) => input !== "");
-    const captured = capturedBy(node);
-    if ([...inputs, ...captured].some((input) => dependent.has(input))) {
+    const inputs = readBy(node);
+    if (inputs.some((input) => dependent.has(input))) {
       for (const output of node.outputs) dependent.add(output);
-      for (const input of [...inputs, ...captured]) {
+      for (const input of inputs) {
         if (!dependent.has(input) && !constant.has(input)) frontier.add(input);
       }
-    } else if ([...inputs, ...captured].every((input) => constant.has(input))) {
+    } else if (inputs.every((input) => constant.has(input))) {
       for (const output of node.outputs) constant.add(output);
     }
   }
   return [...frontier];
-}
-
-function capturedBy(node: Node): readonly string[] {
-  return [...node.attributes.values()].flatMap((attribute) =>
-    attribute.type === "graph" || attribute.type === "opaque" ? attribute.captures : [],
-  );
 }
 
 /** The nodes that compute `values` from the graph's own inputs. */

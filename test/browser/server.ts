@@ -27,6 +27,7 @@ export interface Server {
 const types: Readonly<Record<string, string>> = {
   ".html": "text/html",
   ".js": "text/javascript",
+  ".mjs": "text/javascript",
   ".json": "application/json",
   ".txt": "text/plain",
   ".wasm": "application/wasm",

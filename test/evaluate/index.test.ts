@@ -57,7 +57,7 @@ async function rounded(model: Model, format: string, every = 1): Promise<Model> 
       stats: { layer: layer.id, tokens: 0 } as never,
       options: { ...defaultQuantizeOptions, grid: "min-max" as const },
     };
-    const stored = layer.toStored(dequantize(quantizeWeight(input, "rtn")));
+    const stored = layer.toStored(dequantize(await quantizeWeight(input, "rtn")));
     result = withWeight(result, layer.weight, stored);
   }
   return result;

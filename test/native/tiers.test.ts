@@ -20,6 +20,14 @@ describe("tiers", () => {
     }
   });
 
+  test("a clock that stands still ends the measurement", () => {
+    const tiers = availableTiers(() => 0);
+    expect(tiers.simd128.isUsable).toBe(true);
+    expect(tiers.relaxedSimd.isUsable).toBe(false);
+    expect(tiers.relaxedSpeedup).toBe(undefined);
+    expect(tiers.relaxedSimd.reason).toMatch(/clock|no relaxed SIMD|wrong numbers/);
+  });
+
   test("activations: int8 where the tier allows it for the width, int16 in exact mode", () => {
     const yes = { isUsable: true, reason: "" };
     const no = { isUsable: false, reason: "" };

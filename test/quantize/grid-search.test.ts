@@ -3,7 +3,7 @@ import { describe, expect, test } from "vitest";
 import { integerFormat, parseFormat, type WeightFormat } from "../../src/core/format.ts";
 import { createRandom } from "../../src/core/random.ts";
 import { type Grid, minMaxGrid, roundScale } from "../../src/quantize/grid.ts";
-import { searchGrid } from "../../src/quantize/grid-search.ts";
+import { searchGrid } from "../support/grid-search.ts";
 import { referenceCode } from "../support/reference.ts";
 import { everyFormat } from "./samples.ts";
 

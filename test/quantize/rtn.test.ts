@@ -9,16 +9,18 @@ import { everyFormat, normalMatrix, quantizeInput } from "./samples.ts";
 
 const size = fc.integer({ min: 1, max: 70 });
 
-test("min-max codes, scales and zero points equal the reference", () => {
-  fc.assert(
-    fc.property(
+test("min-max codes, scales and zero points equal the reference", async () => {
+  await fc.assert(
+    fc.asyncProperty(
       fc.nat(6),
       size,
       fc.nat(),
       fc.constantFrom(...everyFormat),
-      (n, k, seed, format) => {
+      async (n, k, seed, format) => {
         const weight = normalMatrix(n + 1, k, seed);
-        const actual = rtn.quantize(quantizeInput(weight, format, undefined, { grid: "min-max" }));
+        const actual = await rtn.quantize(
+          quantizeInput(weight, format, undefined, { grid: "min-max" }),
+        );
         const expected = referenceRtn(weight.data, n + 1, k, format);
         expect([...actual.codes]).toEqual(expected.codes);
         expect([...actual.scales]).toEqual(expected.scales);
@@ -30,16 +32,18 @@ test("min-max codes, scales and zero points equal the reference", () => {
   );
 });
 
-test("within the grid's range the min-max error is at most half a step", () => {
-  fc.assert(
-    fc.property(
+test("within the grid's range the min-max error is at most half a step", async () => {
+  await fc.assert(
+    fc.asyncProperty(
       fc.nat(6),
       size,
       fc.nat(),
       fc.constantFrom(...everyFormat),
-      (n, k, seed, format) => {
+      async (n, k, seed, format) => {
         const weight = normalMatrix(n + 1, k, seed);
-        const tensor = rtn.quantize(quantizeInput(weight, format, undefined, { grid: "min-max" }));
+        const tensor = await rtn.quantize(
+          quantizeInput(weight, format, undefined, { grid: "min-max" }),
+        );
         const rounded = dequantize(tensor).data;
         const highest = 2 ** format.bits - 1;
         const blocks = tensor.scales.length / (n + 1);
@@ -59,26 +63,26 @@ test("within the grid's range the min-max error is at most half a step", () => {
   );
 });
 
-test("the mse grid is never worse than min-max over the matrix", () => {
+test("the mse grid is never worse than min-max over the matrix", async () => {
   for (const format of everyFormat) {
     const weight = normalMatrix(3, 100, 9);
-    const error = (grid: "mse" | "min-max") =>
+    const error = async (grid: "mse" | "min-max") =>
       mseSum(
         weight.data,
-        dequantize(rtn.quantize(quantizeInput(weight, format, undefined, { grid }))).data,
+        dequantize(await rtn.quantize(quantizeInput(weight, format, undefined, { grid }))).data,
       );
-    expect(error("mse")).toBeLessThanOrEqual(error("min-max"));
+    expect(await error("mse")).toBeLessThanOrEqual(await error("min-max"));
   }
 });
 
-test("float16 scales outside float16's range saturate or vanish, but stay finite", () => {
+test("float16 scales outside float16's range saturate or vanish, but stay finite", async () => {
   const format = parseFormat("int4-b32");
   for (const magnitude of [1e9, 1e-12]) {
     const weight = normalMatrix(1, 32, 3);
     weight.data.forEach((w, i) => {
       weight.data[i] = w * magnitude;
     });
-    const { data } = dequantize(rtn.quantize(quantizeInput(weight, format, undefined)));
+    const { data } = dequantize(await rtn.quantize(quantizeInput(weight, format, undefined)));
     expect(data.every(Number.isFinite)).toBe(true);
   }
 });

@@ -26,7 +26,7 @@ import { graph } from "../support/graph-builder.ts";
 import { declareInputs, type FeedType, type Output, type Shape, useFeeds, uses } from "./uses.ts";
 
 /** Plain min-max rounding: fast, and every code occurs. */
-export function roundToNearest(weight: Matrix, format: WeightFormat): QuantizedTensor {
+export function roundToNearest(weight: Matrix, format: WeightFormat): Promise<QuantizedTensor> {
   const stats: LayerStats<never> = { layer: "test", tokens: 0 };
   const options = { ...defaultQuantizeOptions, grid: "min-max" } as const;
   return quantizeWeight({ weight, format, stats: stats as LayerStats, options }, "rtn");
@@ -43,7 +43,7 @@ export async function quantizedLayer(
     const weight = () => Promise.reject(new Error("a float has no codes"));
     return { layer, format, weight, meaning: { ...float, data } };
   }
-  const tensor = roundToNearest(float, format);
+  const tensor = await roundToNearest(float, format);
   return { layer, format, weight: async () => tensor, meaning: dequantize(tensor) };
 }
 

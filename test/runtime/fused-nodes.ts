@@ -4,13 +4,16 @@ import { fuse } from "../../src/runtime/fusion/index.ts";
 import { operatorKey, operators } from "../../src/runtime/operators/index.ts";
 import { NodeGraph } from "../../src/runtime/session/node-graph.ts";
 
-/** The graph after all fusions. */
-export async function fusedNodes(model: Model): Promise<NodeGraph> {
+/** The graph after all fusions; `int8` holds the widths whose codes are multiplied with 8-bit activations. */
+export async function fusedNodes(
+  model: Model,
+  int8: readonly number[] = [2, 3, 4, 5, 6],
+): Promise<NodeGraph> {
   const nodes = new NodeGraph(model, (node, context) => {
     const operator = operators[operatorKey(node)];
     return operator?.refuses?.(node, context) === undefined ? operator : undefined;
   });
-  await fuse(nodes);
+  await fuse(nodes, { activationType: (bits) => (int8.includes(bits) ? "int8" : "int16") });
   return nodes;
 }
 

@@ -3,24 +3,14 @@
  */
 import { describe, expect, test } from "vitest";
 import { parseFormat } from "../../src/core/format.ts";
-import { attribute, type Model } from "../../src/onnx/index.ts";
+import { attribute } from "../../src/onnx/index.ts";
 import { type TargetName, targets } from "../../src/rewrite/index.ts";
 import { createSession } from "../../src/runtime/create-session.ts";
-import { fuse } from "../../src/runtime/fusion/index.ts";
-import { operatorKey, operators } from "../../src/runtime/operators/index.ts";
 import { readLowBitNode } from "../../src/runtime/operators/matrix/low-bit-node.ts";
-import { NodeGraph } from "../../src/runtime/session/node-graph.ts";
+import type { NodeGraph } from "../../src/runtime/session/node-graph.ts";
 import { usesModel } from "../rewrite/quantized-model.ts";
 import { graph } from "../support/graph-builder.ts";
-
-async function fused(model: Model): Promise<NodeGraph> {
-  const nodes = new NodeGraph(model, (node, context) => {
-    const operator = operators[operatorKey(node)];
-    return operator?.refuses?.(node, context) === undefined ? operator : undefined;
-  });
-  await fuse(nodes);
-  return nodes;
-}
+import { fusedNodes } from "./fused-nodes.ts";
 
 const named = (nodes: NodeGraph, opType: string) =>
   nodes.nodes.filter((node) => node.opType === opType);
@@ -51,7 +41,7 @@ describe("every use of a weight becomes a low-bit node", () => {
       opset,
     });
     expect(accepted.size).toBe(1);
-    const nodes = await fused(quantized);
+    const nodes = await fusedNodes(quantized);
     const uses = nodes.nodes.flatMap((node) => readLowBitNode(node) ?? []);
     // The bare Gemm needs opset 11.
     expect(uses.filter(({ kind }) => kind === "LowBitMatMul")).toHaveLength(
@@ -73,7 +63,7 @@ test("a table and the head that it is tied to name the same tensors", async () =
       shape: { n: 16, k: 64 },
       opset: 21,
     });
-    const nodes = await fused(quantized);
+    const nodes = await fusedNodes(quantized);
     const tied = nodes.nodes.filter(({ name }) => name.includes("/tied"));
     const weights = tied.flatMap((node) => readLowBitNode(node)?.weight ?? []);
     expect(weights).toHaveLength(2);
@@ -81,7 +71,7 @@ test("a table and the head that it is tied to name the same tensors", async () =
   }
 });
 
-test("products with one activation quantize it once, those of 8 bits for themselves", async () => {
+test("products with one activation quantize it once for each type that their widths ask for", async () => {
   const builder = graph().input("x", "float32", [2, 32]);
   for (const [name, bits] of [
     ["q", 4],
@@ -106,13 +96,19 @@ test("products with one activation quantize it once, those of 8 bits for themsel
       )
       .output(name, "float32");
   }
-  const nodes = await fused(builder.model());
-  expect(named(nodes, "QuantizeActivation")).toHaveLength(2);
-  const quantizedOf = (name: string) =>
-    nodes.nodes.find((node) => node.name === name)?.inputs[1] ?? "";
-  expect(quantizedOf("q")).toBe(quantizedOf("k"));
-  expect(quantizedOf("v")).toBe(quantizedOf("g"));
-  expect(quantizedOf("q")).not.toBe(quantizedOf("v"));
+  const model = builder.model();
+  const quantizedOf = (nodes: NodeGraph) =>
+    ["q", "k", "v", "g"].map((name) => nodes.nodes.find((node) => node.name === name)?.inputs[1]);
+  for (const int8 of [[], [2, 3, 4, 5, 6, 8]]) {
+    const same = await fusedNodes(model, int8);
+    expect(named(same, "QuantizeActivation")).toHaveLength(1);
+    expect(new Set(quantizedOf(same)).size).toBe(1);
+  }
+  const apart = await fusedNodes(model, [2, 3, 4, 5, 6]);
+  expect(named(apart, "QuantizeActivation")).toHaveLength(2);
+  const [q, k, v, g] = quantizedOf(apart);
+  expect([q, v]).toEqual([k, g]);
+  expect(q).not.toBe(v);
 });
 
 test("halves that somebody else reads stay apart", async () => {
@@ -125,7 +121,7 @@ test("halves that somebody else reads stay apart", async () => {
   const half = quantized.graph.nodes.find(({ opType }) => opType === "MatMulNBits");
   const editor = (await import("../../src/onnx/index.ts")).editModel(quantized);
   editor.addOutput({ name: half?.outputs[0] ?? "", dtype: "float32", shape: undefined });
-  const nodes = await fused(editor.commit());
+  const nodes = await fusedNodes(editor.commit());
   const bits = nodes.nodes.flatMap((node) => readLowBitNode(node)?.weight.bits ?? []);
   expect(bits.filter((each) => each === 4)).toHaveLength(1);
   expect(bits.filter((each) => each === 2)).toHaveLength(1);
@@ -151,7 +147,7 @@ describe("a bias goes into the product", () => {
   };
 
   test("of a vector and constant weights", async () => {
-    const nodes = await fused(biased([4], "constant"));
+    const nodes = await fusedNodes(biased([4], "constant"));
     expect(nodes.nodes.map(({ opType }) => opType)).toEqual(["BiasedMatMul"]);
     const x = Float32Array.from({ length: 24 }, (_, i) => Math.cos(i));
     const session = await createSession(biased([4], "constant"), { threads: 1 });
@@ -171,7 +167,7 @@ describe("a bias goes into the product", () => {
 
   test("not of other shapes, nor of weights that are fed", async () => {
     for (const model of [biased([1, 4], "constant"), biased([1], "constant"), biased([4], "fed")]) {
-      const nodes = await fused(model);
+      const nodes = await fusedNodes(model);
       expect(named(nodes, "Add")).toHaveLength(1);
     }
   });
@@ -192,7 +188,7 @@ describe("a bias goes into the product", () => {
       .node("Add", ["p", "b"], ["y"])
       .output("y", "float32")
       .model();
-    expect((await fused(model)).nodes.map(({ opType }) => opType)).toEqual(["LowBitMatMul"]);
+    expect((await fusedNodes(model)).nodes.map(({ opType }) => opType)).toEqual(["LowBitMatMul"]);
     const session = await createSession(model, { threads: 1 });
     const x = new Float32Array(64).fill(0.5);
     const { y } = await session.run({ x: { type: "float32", dims: [2, 32], data: x } });

@@ -51,7 +51,7 @@ export async function bench(
     const entry = stats.get(layer.id) as LayerStats;
     const weight = await layer.readWeight();
     return dequantize(
-      quantizeWeight({ weight, format, stats: entry, options: defaultQuantizeOptions }, name),
+      await quantizeWeight({ weight, format, stats: entry, options: defaultQuantizeOptions }, name),
     );
   };
   const loss = chooseLoss(model.graph, dataset);

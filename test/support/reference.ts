@@ -229,3 +229,70 @@ export function referenceGptq(
   }
   return { codes, scales: scales.flat(), zeroPoints: zeroPoints.flat() };
 }
+
+/** L of A = L Lᵀ, column by column. */
+export function referenceCholesky(matrix: Float64Array, size: number): Float64Array {
+  const l = new Float64Array(size * size);
+  for (let j = 0; j < size; j++) {
+    for (let i = j; i < size; i++) {
+      let sum = matrix[i * size + j];
+      for (let k = 0; k < j; k++) sum -= l[i * size + k] * l[j * size + k];
+      l[i * size + j] = i === j ? Math.sqrt(sum) : sum / l[j * size + j];
+    }
+  }
+  return l;
+}
+
+export interface ReferenceLoop {
+  readonly rows: number;
+  readonly cols: number;
+  readonly format: ReferenceFormat;
+  /** Damped, in rounding order. */
+  readonly hessian: Float64Array;
+  /** P, strictly upper, in rounding order. */
+  readonly feed?: Float64Array;
+  /** Column of the weight that is rounded k-th; by default k. Grids are then fitted to the weights as they come. */
+  readonly order?: readonly number[];
+}
+
+/**
+ * The textbook loop of GPTQ and GPTAQ, min-max grids: W[:, i:] += −e ⊗ U[i, i:] + w ⊗ P[i, i:] with Uᵀ U = H⁻¹,
+ * e = (w − ŵ) / U_ii and w the column before it is rounded. In column order grids are fitted when their block starts.
+ */
+export function referenceColumnLoop(weight: Float32Array, loop: ReferenceLoop): ReferenceResult {
+  const { rows, cols, format, hessian, feed, order } = loop;
+  const blockSize = format.blockSize === 0 ? cols : format.blockSize;
+  const blocks = Math.ceil(cols / blockSize);
+  const u = transpose(referenceCholesky(referenceInverse(hessian, cols), cols), cols, cols);
+  const codes = new Array<number>(rows * cols).fill(0);
+  const grids: ReferenceGrid[] = new Array(rows * blocks);
+  for (let n = 0; n < rows; n++) {
+    const column = (k: number) => order?.[k] ?? k;
+    const w = Array.from({ length: cols }, (_, k) => weight[n * cols + column(k)]);
+    const place = (b: number, values: readonly number[]) => {
+      grids[n * blocks + b] = referenceMinMaxGrid(values, format);
+    };
+    if (order) {
+      for (let b = 0; b < blocks; b++) {
+        const end = Math.min((b + 1) * blockSize, cols);
+        place(b, [...weight.slice(n * cols + b * blockSize, n * cols + end)]);
+      }
+    }
+    for (let i = 0; i < cols; i++) {
+      if (!order && i % blockSize === 0) place(i / blockSize, w.slice(i, i + blockSize));
+      const before = w[i];
+      const grid = grids[n * blocks + Math.floor(column(i) / blockSize)];
+      const code = referenceCode(before, grid, format.bits);
+      codes[n * cols + column(i)] = code;
+      const error = (before - grid.scale * (code - grid.zeroPoint)) / u[i * cols + i];
+      for (let j = i; j < cols; j++) {
+        w[j] += -error * u[i * cols + j] + before * (feed?.[i * cols + j] ?? 0);
+      }
+    }
+  }
+  return {
+    codes,
+    scales: grids.map(({ scale }) => scale),
+    zeroPoints: grids.map(({ zeroPoint }) => zeroPoint),
+  };
+}

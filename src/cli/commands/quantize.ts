@@ -21,6 +21,7 @@ import {
   type Maybe,
   output,
   outputOptions,
+  propagationOptions,
   stageOptions,
   stats,
 } from "../options.ts";
@@ -42,6 +43,7 @@ const options = {
     help: "writes the plan, to be edited and applied again",
   } as Maybe<string>,
   stats,
+  ...propagationOptions,
   ...outputOptions,
   force,
   ...displayOptions,
@@ -71,7 +73,7 @@ export const quantizeCommand = defineCommand({
       "  run        generates text, and says how fast",
       "A model named like a command is given as ./plan. --version prints the version.",
       "",
-      describeMethods(["scorer", "allocator", "quantizer", "target"]),
+      describeMethods(["scorer", "allocator", "quantizer", "correction", "target"]),
     ].join("\n"),
   async run([model], values, context) {
     const report = await runQuantize(model, values, context);
@@ -127,7 +129,7 @@ function refuseChoiceWithPlan(values: Values): void {
 }
 
 async function toOptions(values: Values, context: CommandContext): Promise<QuantizeOptions> {
-  const { pin, plan, stats, maxKl } = values;
+  const { pin, plan, stats, maxKl, oneShot, memoryLimit } = values;
   return {
     ...values,
     ...context,
@@ -135,6 +137,8 @@ async function toOptions(values: Values, context: CommandContext): Promise<Quant
     plan: plan === undefined ? undefined : await loadPlan(plan),
     statistics: stats === undefined ? undefined : await loadStatistics(stats),
     maxKlDivergence: maxKl,
+    sequential: oneShot === undefined ? undefined : !oneShot,
+    memoryLimitBytes: memoryLimit,
   };
 }
 

@@ -4,7 +4,6 @@
  */
 
 import type { Node } from "../../onnx/types.ts";
-import { numberAttribute, numbersAttribute } from "../operators/matrix/attributes.ts";
 import {
   type LowBitUse,
   type LowBitWeight,
@@ -13,6 +12,7 @@ import {
   lowBitNode,
   whyNotLowBit,
 } from "../operators/matrix/low-bit-node.ts";
+import { intAttribute, intsAttribute } from "../operators/tensor/attributes.ts";
 import type { NodeGraph } from "../session/node-graph.ts";
 import type { OperatorNode } from "../session/operator.ts";
 import { factsOf } from "./low-bit-nodes.ts";
@@ -28,13 +28,13 @@ async function useOf(graph: NodeGraph, node: OperatorNode): Promise<LowBitUse | 
   const common = { quantized: "", bias: "" };
   if (node.opType === "MatMul") {
     const transpose = producer(graph, node.inputs[1], "Transpose");
-    const order = transpose && numbersAttribute(transpose, "perm");
+    const order = transpose && intsAttribute(transpose, "perm");
     if (!transpose || (order && order.join() !== "1,0")) return undefined;
     const weight = await weightOf(graph, transpose.inputs[0]);
     const dtype = undefined;
     return weight && { ...common, kind: lowBitMatMul, weight, input: node.inputs[0], dtype };
   }
-  if (node.opType !== "Gather" || numberAttribute(node, "axis", 0) !== 0) return undefined;
+  if (node.opType !== "Gather" || intAttribute(node, "axis", 0) !== 0) return undefined;
   const weight = await weightOf(graph, node.inputs[0]);
   const dtype = graph.dtype(weight?.scales ?? "") === "float16" ? "float16" : "float32";
   const isWidened = weight && dequantizer(graph, node.inputs[0])?.inputs[1] !== weight.scales;
@@ -72,8 +72,8 @@ async function weightOf(graph: NodeGraph, value: string): Promise<LowBitWeight |
   const scaleShape = facts.shape(scales);
   const isStored = zeroPoints === "" || facts.shape(zeroPoints) !== undefined;
   if (!stored || !type || !scaleShape || !isStored) return undefined;
-  const axis = numberAttribute(node, "axis", 1);
-  const matrix = asMatrix(stored, axis, numberAttribute(node, "block_size", 0), scaleShape);
+  const axis = intAttribute(node, "axis", 1);
+  const matrix = asMatrix(stored, axis, intAttribute(node, "block_size", 0), scaleShape);
   if (!matrix || !(await keepsMatrix(graph, value, stored))) return undefined;
   const bits = Number(type[2]) as LowBitWeight["bits"];
   const zeroPoint = type[1] === "u" ? 0 : 2 ** (bits - 1);

@@ -38,9 +38,6 @@ const typeInputs: Readonly<Record<string, number>> = {
   MatMulNBits: 0,
 };
 
-/** ONNX numbers of element types. */
-const castTypes: Readonly<Record<number, DType>> = { 1: "float32", 10: "float16", 16: "bfloat16" };
-
 /** Undefined where it cannot be told, or is no float. */
 export async function floatTypeOf(graph: NodeGraph, value: string): Promise<DType | undefined> {
   let traced = value;
@@ -49,10 +46,6 @@ export async function floatTypeOf(graph: NodeGraph, value: string): Promise<DTyp
     if (declared !== undefined) return isFloat(declared) ? declared : undefined;
     const node = graph.producer(traced);
     if (!node) return undefined;
-    if (node.opType === "Cast") {
-      const to = node.attributes.get("to");
-      return to?.type === "int" ? castTypes[to.value] : undefined;
-    }
     const dtype = node.attributes.get("dtype");
     if (dtype?.type === "string")
       return isFloat(dtype.value as DType) ? (dtype.value as DType) : undefined;

@@ -110,7 +110,7 @@ export async function squareOf(graph: NodeGraph, value: string): Promise<string 
   return (await isScalar(graph, node.inputs[1], 2)) ? node.inputs[0] : undefined;
 }
 
-/** The value behind casts between float types, which change nothing in the session. */
+/** The value behind casts between float types: what a node computes of it has more digits, never fewer. */
 export async function behindCasts(graph: NodeGraph, value: string): Promise<string> {
   let found = value;
   for (;;) {

@@ -1,6 +1,6 @@
 /**
  * Low-bit products that read the same activation (query, key and value; gate and up) quantize it once.
- * Codes of 8 bits may ask for another activation type than the others, so they have a quantization of their own.
+ * Where codes of 8 bits ask for another activation type than the others, they have a quantization of their own.
  * Invariant: runs last of the fusions that make low-bit products.
  */
 import {
@@ -13,19 +13,21 @@ import { quantizeNode } from "../operators/matrix/quantize-activation.ts";
 import type { NodeGraph } from "../session/node-graph.ts";
 import type { OperatorNode } from "../session/operator.ts";
 import { isFloat } from "../session/storage.ts";
+import type { FusionOptions } from "./index.ts";
 
 interface Product {
   readonly node: OperatorNode;
   readonly use: LowBitUse;
 }
 
-export function sharedActivation(graph: NodeGraph): void {
+export function sharedActivation(graph: NodeGraph, { activationType }: FusionOptions): void {
   const groups = new Map<string, Product[]>();
   for (const node of graph.nodes) {
     const use = readLowBitNode(node);
     if (use?.kind !== lowBitMatMul || use.quantized) continue;
     const wide = widened(graph, use);
-    const key = JSON.stringify([wide.input, wide.weight.k, wide.weight.bits === 8]);
+    const { k, bits } = wide.weight;
+    const key = JSON.stringify([wide.input, k, activationType(bits)]);
     groups.set(key, [...(groups.get(key) ?? []), { node, use: wide }]);
   }
   for (const products of groups.values()) if (products.length > 1) share(graph, products);

@@ -44,7 +44,8 @@ export function startDecoder(session: GenerationSession): Decoder {
   const fixedSequence = fixedLength(ids);
   const cacheInputs = inputs.filter(({ name }) => roles.get(name) === "cache");
   const isInternal = session.carriesCaches === true;
-  const caches = isInternal ? [] : startCaches(cacheInputs, session.outputNames);
+  // A session does not show the caches that it carries; others may be left beside them.
+  const caches = startCaches(cacheInputs, session.outputNames);
   const hasCache = isInternal || caches.length > 0;
   if (hasCache && fixedSequence !== undefined && fixedSequence !== 1) {
     throw new BitloomError(
@@ -225,7 +226,9 @@ function lastRow(
   const vocabulary = dims.at(-1) ?? 0;
   const rows = vocabulary > 0 ? elementCount(dims) / vocabulary : 0;
   const isFloat = type === "float32" || type === "float16" || type === "bfloat16";
-  if (!isFloat || !data || (rows !== 1 && rows !== length)) {
+  // One row is that of the last position, which may be padding.
+  const isLast = rows === 1 && tokens === length;
+  if (!isFloat || !data || (rows !== length && !isLast)) {
     const got = `${type} [${dims.join(", ")}]`;
     throw new BitloomError(
       "unsupported",

@@ -13,5 +13,9 @@ export const operators: Readonly<Record<string, Operator>> = {
   ...transformerOperators,
 };
 
-export const operatorKey = ({ domain, opType }: Pick<OperatorNode, "domain" | "opType">): string =>
-  domain === "" || domain === "ai.onnx" ? opType : `${domain}::${opType}`;
+/** The key of a node's operator; functions that carry their variant in their name have one for all of them. */
+export function operatorKey({ domain, opType }: Pick<OperatorNode, "domain" | "opType">): string {
+  if (domain === "" || domain === "ai.onnx") return opType;
+  const isUnpacked = domain === "bitloom" && opType.startsWith("Unpacked");
+  return isUnpacked ? "bitloom::Unpacked" : `${domain}::${opType}`;
+}

@@ -47,8 +47,10 @@ export class Fallback {
   }
 
   async close(): Promise<void> {
-    await (await this.#runtime)?.close();
+    // One that never opened has failed a run, and leaves nothing to close.
+    const runtime = await this.#runtime?.catch(() => undefined);
     this.#runtime = undefined;
+    await runtime?.close();
   }
 
   async #session(open: () => Promise<Runtime>, part: Model): Promise<Session> {
@@ -66,8 +68,11 @@ function cut(model: Model, feeds: Feeds, outputs: readonly string[]): Model {
       // Only the rank stays the same from run to run.
       shape: shape.map(() => undefined),
     })),
-    outputs: outputs.map(
-      (name) => model.graph.valueInfo(name) ?? { name, dtype: undefined, shape: undefined },
-    ),
+    outputs: outputs.map((name) => ({
+      name,
+      dtype: model.graph.valueInfo(name)?.dtype,
+      // What a file says of inner shapes may be stale.
+      shape: undefined,
+    })),
   });
 }

@@ -2,7 +2,7 @@
  * The graph as the session rewrites it: nodes in topological order, with the edits that fusions make.
  * Invariant: every value has one producer; constants are never edited.
  */
-import type { DType } from "../../core/tensor.ts";
+import { type DType, dtypeFromCode } from "../../core/tensor.ts";
 import type { Attribute, Model } from "../../onnx/types.ts";
 import { Constants } from "./constants.ts";
 import type { Operator, OperatorNode, SupportContext } from "./operator.ts";
@@ -39,13 +39,17 @@ export class NodeGraph {
     const sources = new Map(
       [...graph.initializers].filter(([name]) => !graph.overridable.has(name)),
     );
+    for (const { inputs, outputs } of graph.nodes) {
+      for (const name of [...inputs, ...outputs]) this.#names.add(name);
+    }
+    for (const { name } of graph.inputs) this.#names.add(name);
     const nodes = graph.nodes.map((node): OperatorNode => {
       const { name, domain, opType, outputs, attributes } = node;
       const filler = attributes.get("value");
       const inputs = [...node.inputs];
       // Attributes that are tensors are read like initializers: ConstantOfShape gets its value as input 1.
       if (opType === "ConstantOfShape" && domain === "" && filler?.type === "tensor") {
-        const value = `${name}/value`;
+        const value = this.uniqueName(`${name}/value`);
         sources.set(value, filler.value);
         inputs.push(value);
       }
@@ -76,10 +80,6 @@ export class NodeGraph {
       if (isFoldable) this.constants.addNode(node, operator);
     }
     this.#nodes = nodes.filter(({ outputs }) => !outputs.some((name) => this.constants.has(name)));
-    for (const { inputs, outputs } of nodes) {
-      for (const name of [...inputs, ...outputs]) this.#names.add(name);
-    }
-    for (const { name } of graph.inputs) this.#names.add(name);
     this.#index();
   }
 
@@ -108,9 +108,15 @@ export class NodeGraph {
     return this.#uses.get(value) ?? [];
   }
 
-  /** The element type that the file declares. */
+  /** The element type that the file declares, or that a Cast gives. */
   dtype(value: string): DType | undefined {
-    return this.constants.source(value)?.dtype ?? this.model.graph.valueInfo(value)?.dtype;
+    const { graph } = this.model;
+    const declared = this.constants.source(value)?.dtype ?? graph.valueInfo(value)?.dtype;
+    if (declared !== undefined) return declared;
+    const node = graph.producer(value);
+    const to =
+      node?.opType === "Cast" && node.domain === "" ? node.attributes.get("to") : undefined;
+    return to?.type === "int" ? dtypeFromCode(to.value) : undefined;
   }
 
   supportContext({ inputs }: OperatorNode): SupportContext {

@@ -3,11 +3,13 @@
  * Not here: where models come from and what the platform offers (`create-session.ts`, `browser.ts`).
  */
 import { activationTypeFor, type Tiers } from "../../../native/index.ts";
+import { invariant } from "../../core/errors.ts";
 import type { DType } from "../../core/tensor.ts";
 import type { Engine } from "../../engine/engine.ts";
 import type { Model } from "../../onnx/types.ts";
 import { type FusionOptions, fuse } from "../fusion/index.ts";
 import { operatorKey, operators } from "../operators/index.ts";
+import { emptyCache } from "./caches.ts";
 import { compileContext } from "./compile-context.ts";
 import type { Fallback } from "./fallback.ts";
 import { capturesOf, NodeGraph } from "./node-graph.ts";
@@ -96,11 +98,12 @@ export async function buildProgram(
   const outputs = new Map(graph.outputs.map((name) => [name, valueNamed(name)]));
   await uploadConstants(graph, steps, [...outputs.values()], engine);
   await engine.seal();
-  const carried = [...options.carried].map(([past, present]) => ({
-    past: valueNamed(past),
-    present: valueNamed(present),
-    start: emptyPast(model, past),
-  }));
+  const carried = [...options.carried].map(([past, present]) => {
+    const info = model.graph.inputs.find(({ name }) => name === past);
+    const start = info && emptyCache(info);
+    invariant(start, `${past} is no cache`);
+    return { past: valueNamed(past), present: valueNamed(present), start };
+  });
   return {
     program: new Program({ engine, steps, feeds, carried }),
     outputs,
@@ -180,13 +183,4 @@ async function prepare(
     if (isUnfit(node)) break;
   }
   return { prepared, refused };
-}
-
-/** A cache before the first token: every symbolic dimension 1 for the batch, 0 for the length. */
-function emptyPast(model: Model, name: string) {
-  const info = model.graph.inputs.find((input) => input.name === name);
-  const shape = (info?.shape ?? []).map((dim, index) =>
-    typeof dim === "number" ? dim : index === 0 ? 1 : 0,
-  );
-  return { dtype: info?.dtype ?? ("float32" as const), shape };
 }

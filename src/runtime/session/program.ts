@@ -3,16 +3,18 @@
  * before, only the last remains.
  * Invariant: a run that fails leaves nothing behind that the next run trusts.
  */
-import { BitloomError, invariant } from "../../core/errors.ts";
-import type { Feeds } from "../../core/feeds.ts";
+import { invariant } from "../../core/errors.ts";
 import { elementCount } from "../../core/tensor.ts";
 import type { Engine } from "../../engine/engine.ts";
-import { Arena, sizeClass } from "./arena.ts";
+import { Arena } from "./arena.ts";
 import { bindStep, workspaceBytes } from "./bind.ts";
 import { type Carried, CarriedValues } from "./carried.ts";
 import { doNothing, evaluateTypes, unknownShape } from "./infer.ts";
+import { runSegment } from "./segment.ts";
+import { nothingSelected, selectSteps } from "./selection.ts";
 import { memoryInputs, type NodeStep, type SegmentStep, type Step } from "./step.ts";
-import { arrayOf, feedOf, type HostTensor, storedNumbers } from "./storage.ts";
+import type { HostTensor } from "./storage.ts";
+import { uploadKnown } from "./upload.ts";
 import { addressOf, type Value } from "./values.ts";
 
 export interface ProgramParts {
@@ -31,14 +33,11 @@ export class Program {
   #run = 0;
   /** The feeds of the present run, for shapes that depend on their contents. */
   readonly #given = new Map<Value, HostTensor | undefined>();
-  /** The steps that the outputs of this run need, and which outputs those are. */
-  #active: readonly Step[] = [];
+  /** What the outputs of this run need, and which outputs those are. */
+  #selected = nothingSelected;
   #fetched = "";
-  /** Steps of which only the types of the outputs are needed: they do not run. */
-  #typesOnly: ReadonlySet<Step> = new Set();
   /** Values whose contents decide shapes. */
   readonly #decisive = new Set<Value>();
-  #lastUses = new Map<Value, number>();
   /** What each step's tasks were filled with, and in which run. */
   readonly #bound = new Map<Step, { readonly pointers: readonly number[]; readonly run: number }>();
   #arena = new Arena();
@@ -82,7 +81,7 @@ export class Program {
     }
     let isPlanned = this.#isReady;
     this.#isReady = false;
-    const steps = this.#active;
+    const steps = this.#selected.steps;
     let start = 0;
     do {
       const { stop, touched } = this.#infer(start, run);
@@ -113,44 +112,22 @@ export class Program {
   /** Finds the steps behind the wanted outputs and until when each value is needed. */
   #select(outputs: readonly Value[]): void {
     const fetched = outputs.map(({ name }) => JSON.stringify(name)).join();
-    if (fetched === this.#fetched && this.#active.length > 0) return;
+    if (fetched === this.#fetched && this.#selected.steps.length > 0) return;
     this.#fetched = fetched;
     this.#isReady = false;
-    const before = this.#typesOnly;
-    const needed = new Set(outputs);
-    const read = new Set([...outputs, ...this.#decisive]);
-    const active: Step[] = [];
-    const typesOnly = new Set<Step>();
-    for (const step of [...this.#all].reverse()) {
-      const isIn = (values: ReadonlySet<Value>) =>
-        step.outputs.some((value) => value && values.has(value));
-      if (!isIn(needed)) continue;
-      active.push(step);
-      const runs = step.kind === "segment" || isIn(read);
-      if (!runs) typesOnly.add(step);
-      const reads = runs && !(step.kind === "node" && step.operator.readsTypesOnly);
-      for (const value of step.inputs) {
-        if (value) needed.add(value);
-        if (value && reads) read.add(value);
-      }
-    }
-    this.#active = active.reverse();
-    this.#typesOnly = typesOnly;
-    this.#lastUses = new Map();
-    for (const [index, step] of active.entries()) {
+    const before = this.#selected.typesOnly;
+    this.#selected = selectSteps(this.#all, outputs, this.#decisive);
+    const { steps, typesOnly } = this.#selected;
+    for (const step of steps) {
       // How it runs is worked out with its types.
       if (step.kind === "node" && before.has(step) !== typesOnly.has(step)) step.inferred = -1;
-      for (const value of step.inputs) {
-        if (value && read.has(value)) this.#lastUses.set(value, index);
-      }
     }
-    for (const value of outputs) this.#lastUses.set(value, active.length);
   }
 
   /** Works out types from `start` on, as far as they do not depend on what is yet to be computed. */
   #infer(start: number, run: number): { stop: number; touched: NodeStep[] } {
     const touched: NodeStep[] = [];
-    const steps = this.#active;
+    const steps = this.#selected.steps;
     for (let index = start; index < steps.length; index++) {
       const step = steps[index];
       if (step.kind === "segment") {
@@ -178,7 +155,7 @@ export class Program {
         return given ?? (index === start ? this.#read(value) : undefined);
       });
       if (!isDone) return { stop: index, touched };
-      if (this.#typesOnly.has(step)) doNothing(step);
+      if (this.#selected.typesOnly.has(step)) doNothing(step);
       step.inferred = run;
       touched.push(step);
     }
@@ -193,11 +170,12 @@ export class Program {
     const fits = (value: Value) =>
       value.storage?.kind === "arena" && value.bytes <= value.storage.bytes;
     for (const value of this.#feeds) {
-      if (!this.#carried.isPast(value) && this.#lastUses.has(value) && !fits(value)) return false;
+      if (!this.#carried.isPast(value) && this.#selected.lastUses.has(value) && !fits(value))
+        return false;
     }
     for (const step of touched) {
       if (step.mode !== step.planned) return false;
-      if (this.#aliases.has(step) || this.#typesOnly.has(step)) continue;
+      if (this.#aliases.has(step) || this.#selected.typesOnly.has(step)) continue;
       for (const value of step.outputs) {
         if (!value?.type || this.#carried.isPresent(value)) continue;
         if (value.known ? value.storage?.kind === "arena" : !fits(value)) return false;
@@ -217,7 +195,8 @@ export class Program {
   /** Fills the tasks of the steps whose shapes or addresses have changed, with the plan as it is. */
   #rebind(touched: readonly NodeStep[], run: number): void {
     if (this.#carried.isEmpty && touched.length === 0) {
-      if (this.#boundVersion !== this.#engine.version) this.#bind(0, this.#active.length, run);
+      if (this.#boundVersion !== this.#engine.version)
+        this.#bind(0, this.#selected.steps.length, run);
       return;
     }
     this.#carried.place(run);
@@ -226,7 +205,7 @@ export class Program {
     }
     this.#uploadKnown(touched, run);
     if (this.#boundVersion !== this.#engine.version) {
-      this.#bind(0, this.#active.length, run);
+      this.#bind(0, this.#selected.steps.length, run);
       return;
     }
     for (const step of touched) {
@@ -251,7 +230,7 @@ export class Program {
     const isCarried = (value: Value | undefined) =>
       value !== undefined &&
       (this.#carried.isPast(value) || this.#carried.isPresent(value) || this.#isAlias(value));
-    this.#carriers ??= this.#active.filter(
+    this.#carriers ??= this.#selected.steps.filter(
       (step): step is NodeStep =>
         step.kind === "node" && (step.inputs.some(isCarried) || step.outputs.some(isCarried)),
     );
@@ -271,7 +250,7 @@ export class Program {
     this.#carried.place(run);
     for (const value of this.#feeds) {
       if (this.#carried.isPast(value)) continue;
-      const lastUse = this.#lastUses.get(value);
+      const lastUse = this.#selected.lastUses.get(value);
       value.storage = lastUse === undefined ? undefined : this.#arena.take(value.bytes, lastUse);
     }
   }
@@ -279,18 +258,18 @@ export class Program {
   #plan(start: number, stop: number, run: number): void {
     const arena = this.#arena;
     for (let index = start; index < stop; index++) {
-      const step = this.#active[index];
+      const step = this.#selected.steps[index];
       if (step.kind === "node") this.#planNode(step, index, run);
       arena.finish(index);
     }
     this.#reserveArena();
-    this.#uploadKnown(this.#active.slice(start, stop), run);
+    this.#uploadKnown(this.#selected.steps.slice(start, stop), run);
   }
 
   #uploadKnown(steps: readonly Step[], run: number): void {
     for (const step of steps) {
       for (const value of memoryInputs(step)) {
-        if (value.known && !value.isConstant) this.#upload(value, run);
+        if (!value.isConstant) uploadKnown(value, this.#engine, run);
       }
     }
   }
@@ -301,7 +280,7 @@ export class Program {
     const first = inputs[0];
     step.planned = step.mode;
     step.workspace = undefined;
-    if (this.#typesOnly.has(step)) {
+    if (this.#selected.typesOnly.has(step)) {
       for (const value of outputs) if (value) value.storage = undefined;
       return;
     }
@@ -312,7 +291,7 @@ export class Program {
         if (value.storage?.kind === "arena") value.storage = undefined;
         continue;
       }
-      const lastUse = this.#lastUses.get(value) ?? index;
+      const lastUse = this.#selected.lastUses.get(value) ?? index;
       if (this.#carried.isPresent(value) && !operator.alias) {
         this.#carried.placePresent(value, run);
         continue;
@@ -355,28 +334,10 @@ export class Program {
     this.#arenaBytes = bytes;
   }
 
-  /** Known numbers that a kernel reads get a block of their own, which stays until they need a larger one. */
-  #upload(value: Value, run: number): void {
-    const { known } = value;
-    if (!known) return;
-    let storage = value.storage?.kind === "own" ? value.storage : undefined;
-    if (storage && value.changed !== run) return;
-    if (storage && storage.bytes < value.bytes) {
-      this.#engine.give(storage.offset);
-      storage = undefined;
-    }
-    const bytes = sizeClass(value.bytes);
-    storage ??= { offset: this.#engine.take(bytes), bytes, kind: "own", lastUse: 0 };
-    value.storage = storage;
-    new (arrayOf(known.dtype))(this.#engine.buffer, storage.offset, known.data.length).set(
-      known.data,
-    );
-  }
-
   #bind(start: number, stop: number, run: number): void {
     const moved = this.#boundVersion !== this.#engine.version;
     for (let index = start; index < stop; index++) {
-      const step = this.#active[index];
+      const step = this.#selected.steps[index];
       if (step.kind === "segment" || step.mode === "nothing") continue;
       const bound = this.#bound.get(step);
       const pointers = this.#pointersOf(step);
@@ -412,38 +373,22 @@ export class Program {
 
   async #execute(start: number, stop: number): Promise<void> {
     for (let index = start; index < stop; index++) {
-      const step = this.#active[index];
+      const step = this.#selected.steps[index];
       if (step.kind === "node") step.execute();
       else await this.#executeSegment(step, index);
     }
   }
 
   async #executeSegment(step: SegmentStep, index: number): Promise<void> {
-    const feeds: Record<string, ReturnType<typeof feedOf>> = {};
-    for (const value of step.inputs) {
-      const view = value.view(this.#engine.buffer, this.#arenaAddress);
-      invariant(view, `segment input ${value.name} was not computed`);
-      feeds[value.name] = feedOf(view);
-    }
-    const results: Feeds = await step.run(feeds);
-    for (const value of step.outputs) {
-      const { dtype, shape, data } = results[value.name];
-      if (isTexts(data)) {
-        throw new BitloomError(
-          "unsupported",
-          `Value "${value.name}" holds strings, which the runtime cannot carry. Leave the node that makes it out of the model.`,
-          { what: "tensors of string", node: value.name },
-        );
-      }
+    const results = await runSegment(step, this.#engine.buffer, this.#arenaAddress);
+    for (const [value, { dtype, shape, data }] of results) {
       value.assign({ dtype, shape }, undefined, this.#run);
       value.changed = this.#run;
-      value.storage = this.#arena.take(value.bytes, this.#lastUses.get(value) ?? index);
+      value.storage = this.#arena.take(value.bytes, this.#selected.lastUses.get(value) ?? index);
       this.#reserveArena();
       const view = value.view(this.#engine.buffer, this.#arenaAddress);
       invariant(view?.data.length === elementCount(shape), `segment output ${value.name}`);
-      view.data.set(storedNumbers(dtype, data));
+      view.data.set(data);
     }
   }
 }
-
-const isTexts = (data: unknown): data is readonly string[] => Array.isArray(data);

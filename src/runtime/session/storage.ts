@@ -1,6 +1,8 @@
 /**
  * How tensors lie in the session's memory: every float type is computed in float32, 64-bit integers as float64 (exact
  * to 2^53, the ends of the int64 range become ±2^63), everything else as it is.
+ * Numbers of 16-bit floats are rounded to their type by Cast and where they leave the session, and nowhere between:
+ * the digits more only bring a result nearer to that of the float32 model.
  * Invariant: an operator sees numbers of these arrays only, never BigInt and never float16 bit patterns.
  */
 import { BitloomError } from "../../core/errors.ts";
@@ -144,6 +146,12 @@ function externalNumbers(dtype: DType, data: NumberArray): TensorData {
 const maxInt64 = 2n ** 63n - 1n;
 const toInt64 = (value: number): bigint => {
   if (value >= 2 ** 63) return maxInt64;
-  return value <= -(2 ** 63) ? -maxInt64 - 1n : BigInt(value);
+  if (value <= -(2 ** 63)) return -maxInt64 - 1n;
+  return BigInt(wholeOf(value));
 };
-const toUint64 = (value: number): bigint => (value >= 2 ** 64 ? 2n ** 64n - 1n : BigInt(value));
+const toUint64 = (value: number): bigint => {
+  if (value >= 2 ** 64) return 2n ** 64n - 1n;
+  return value <= -(2 ** 63) ? 0n : BigInt(wholeOf(value));
+};
+/** Casts of NaN and divisions by 0 leave it where an integer belongs; 0 as in casts to the shorter integers. */
+const wholeOf = (value: number): number => (Number.isNaN(value) ? 0 : Math.trunc(value));

@@ -6,7 +6,7 @@ import { BitloomError } from "../../core/errors.ts";
 import type { FeedTensor, TensorData } from "../../core/feeds.ts";
 import { type DType, dtypes, elementCount } from "../../core/tensor.ts";
 import type { ValueInfo } from "../../onnx/types.ts";
-import { type HostTensor, isStored, storedNumbers } from "./storage.ts";
+import { arrayOf, type HostTensor, isStored, storedNumbers } from "./storage.ts";
 
 /** What a feed must have; tensors of onnxruntime-common do. */
 export interface TensorLike {
@@ -51,7 +51,8 @@ export const tensorOf = ({ dtype, shape, data }: FeedTensor): Tensor =>
  *
  * @param defaults - the values of inputs that need not be fed.
  * @returns one tensor per input, in the order of `inputs`.
- * @throws bad-data - missing or unknown name, wrong type, rank, fixed dimension or length; symbols that differ.
+ * @throws bad-data - missing or unknown name, wrong type, kind of array, rank, fixed dimension or length; symbols that
+ *   differ.
  */
 export function readFeeds(
   feeds: Readonly<Record<string, TensorLike>>,
@@ -100,11 +101,22 @@ function readFeed(
     }
   }
   if (!ArrayBuffer.isView(data) || data instanceof DataView) throw refuse("holds no typed array");
+  const array = Object.prototype.toString.call(data).slice("[object ".length, -1);
+  const fitting = arrayNames(type as DType);
+  if (!fitting.includes(array)) throw refuse(`holds a ${array} where ${fitting[0]} belongs`);
   const numbers = storedNumbers(type as DType, data as Exclude<TensorData, readonly string[]>);
   if (numbers.length !== elementCount(dims)) {
     throw refuse(`holds ${numbers.length} numbers where its shape needs ${elementCount(dims)}`);
   }
   return { dtype: type as DType, shape: [...dims], data: numbers };
+}
+
+/** Typed arrays that hold a tensor for a caller. */
+function arrayNames(dtype: DType): readonly string[] {
+  if (dtype === "float16") return ["Uint16Array", "Float16Array"];
+  if (dtype === "bfloat16") return ["Uint16Array"];
+  if (dtype === "int64") return ["BigInt64Array"];
+  return [dtype === "uint64" ? "BigUint64Array" : arrayOf(dtype).name];
 }
 
 function badFeed(input: string, expected: string, got: string, what: string): BitloomError {

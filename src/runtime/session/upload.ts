@@ -1,9 +1,10 @@
 /**
- * Places the constants that steps read: in the session's memory where kernels read them, in JavaScript where small or
+ * Places what is known before a step runs. Constants: in the session's memory where kernels read them, in JavaScript where small or
  * where only the JavaScript form of an operator does. What a step has packed is not kept a second time.
  */
 import { elementCount } from "../../core/tensor.ts";
 import type { Engine } from "../../engine/engine.ts";
+import { sizeClass } from "./arena.ts";
 import { keptElements } from "./constants.ts";
 import type { NodeGraph } from "./node-graph.ts";
 import type { Step } from "./step.ts";
@@ -45,4 +46,22 @@ export async function uploadConstants(
     new (arrayOf(tensor.dtype))(engine.buffer, offset, count).set(tensor.data);
     value.storage = { offset, bytes, kind: "own", lastUse: 0 };
   }
+}
+
+/** Known numbers that a kernel reads get a block of their own, which stays until they need a larger one. */
+export function uploadKnown(value: Value, engine: Engine, run: number): void {
+  const { known, uploaded } = value;
+  if (!known) return;
+  const isThere = uploaded !== undefined && value.storage === uploaded;
+  if (isThere && value.changed !== run) return;
+  let storage = uploaded;
+  if (storage && storage.bytes < value.bytes) {
+    engine.give(storage.offset);
+    storage = undefined;
+  }
+  const bytes = sizeClass(value.bytes);
+  storage ??= { offset: engine.take(bytes), bytes, kind: "own", lastUse: 0 };
+  value.storage = storage;
+  value.uploaded = storage;
+  new (arrayOf(known.dtype))(engine.buffer, storage.offset, known.data.length).set(known.data);
 }

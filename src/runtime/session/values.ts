@@ -26,6 +26,8 @@ export class Value {
   /** The run in which type or known numbers last changed. */
   changed = 0;
   storage: Storage | undefined;
+  /** The block that its known numbers were uploaded to. */
+  uploaded: Storage | undefined;
   /** See `Operand.room`. */
   room: number | undefined;
   readonly isConstant: boolean;

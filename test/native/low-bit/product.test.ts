@@ -14,6 +14,7 @@ import {
   quantizeReference,
   randomInput,
   randomWeights,
+  type Weights,
   weightAt,
 } from "./reference.ts";
 
@@ -31,15 +32,20 @@ interface ProductRun {
   readonly misalign?: number;
   readonly threads?: number;
   readonly ranges?: (items: number) => [number, number][];
+  /** The largest numbers that activations and codes have, instead of random ones. */
+  readonly isExtreme?: boolean;
 }
 
 function multiply(run: ProductRun) {
   const { shape, m, hasBias = false, misalign = 0, threads = 1 } = run;
   const matrix = lowBitMatrix(shape);
-  const weights = randomWeights(shape, shape.n * 31 + shape.k);
+  const random = randomWeights(shape, shape.n * 31 + shape.k);
+  const weights = run.isExtreme ? largestCodes(random) : random;
   const packed = new Uint8Array(matrix.bytes);
   matrix.pack(weights, packed);
-  const input = randomInput(m, shape.k, m);
+  const input = run.isExtreme
+    ? new Float32Array(m * shape.k).map((_, at) => (Math.floor(at / shape.k) % 2 ? -1 : 1))
+    : randomInput(m, shape.k, m);
   const quantized = quantizeReference(input, m, shape.k, shape.activation);
   const bias = hasBias ? randomInput(1, shape.n, 3) : undefined;
   const output = new Float32Array(m * shape.n);
@@ -65,6 +71,16 @@ function multiply(run: ProductRun) {
     ...(run.ranges ? { ranges: run.ranges(items) } : {}),
   });
   return { output, quantized, weights, bias, input, items };
+}
+
+/** All codes at their upper end, zero points at either end. */
+function largestCodes(weights: Weights): Weights {
+  const { shape, zeroPoints } = weights;
+  const largest = 2 ** shape.bits - 1;
+  const codes = weights.codes.map(() => largest);
+  const readRow = (_: number, into: Uint8Array) => into.fill(largest);
+  const ends = zeroPoints.map((_, at) => (at % 2 ? largest : 0));
+  return { ...weights, codes, readRow, zeroPoints: shape.symmetric ? zeroPoints : ends };
 }
 
 /** Two roundings per block and span, one each for scales, sum and bias. */
@@ -126,6 +142,14 @@ describe.each(formats)("$name", ({ activation, bits, symmetric }) => {
     expectWithinBound({ shape: { ...format, n: 5, k: 1100, blockSize: 64 }, m: 1 });
     expectWithinBound({ shape: { ...format, n: 5, k: 2100, blockSize: 16 }, m: 3 });
     expectWithinBound({ shape: { ...format, n: 3, k: 32, blockSize: 32 }, m: 301 });
+  });
+
+  testHere(`largest activations and codes: ${bound}`, () => {
+    for (const blockSize of [32, 128]) {
+      for (const m of [1, 4]) {
+        expectWithinBound({ shape: { ...format, n: 17, k: 256, blockSize }, m, isExtreme: true });
+      }
+    }
   });
 
   testHere("split ranges and split rows give the same bytes", () => {

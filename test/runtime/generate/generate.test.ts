@@ -94,6 +94,28 @@ describe("feeds", () => {
     expect(numbers(session, 0, "attention_mask")).toEqual([1, 1, 1, 1, 1, 0, 0, 0]);
   });
 
+  test("states beside internal caches are fed and fetched", async () => {
+    const fake = fakeSession({ caches: "internal" });
+    const state = { name: "past_conv.0", dtype: "float32", shape: ["batch", 2, 3] } as const;
+    const session: FakeSession = {
+      ...fake,
+      inputMetadata: [...fake.inputMetadata, state],
+      outputNames: ["present_conv.0", "logits"],
+      run: async (feeds, fetches) => ({
+        ...(await fake.run(feeds, fetches)),
+        "present_conv.0": {
+          type: "float32",
+          dims: [1, 2, 3],
+          data: new Float32Array(6).fill(fake.runs.length),
+        },
+      }),
+    };
+    expect(await generate(session)).toEqual(greedy(prompt, 12));
+    const fed = session.runs.map((feeds) => (feeds["past_conv.0"].data as Float32Array)[0]);
+    expect(fed.slice(0, 4)).toEqual([0, 1, 2, 3]);
+    expect(session.fetched[0]).toEqual(["logits", "present_conv.0"]);
+  });
+
   test("internal caches are emptied first, and only logits fetched", async () => {
     const session = fakeSession({ caches: "internal" });
     const first = await generate(session);
@@ -166,6 +188,20 @@ describe("refuses", () => {
   ];
   test.each(cases)("%s", async (_, form, message) => {
     await expect(generate(fakeSession(form))).rejects.toThrow(message);
+  });
+
+  test("the logits of padding", async () => {
+    const fake = fakeSession({ ids: [1, 8] });
+    const run: FakeSession["run"] = async (feeds, fetches) => {
+      const { logits } = await fake.run(feeds, fetches);
+      const [, length, width] = logits.dims;
+      const data = (logits.data as Float32Array).slice((length - 1) * width);
+      return { logits: { ...logits, type: "float32", dims: [1, 1, width], data } };
+    };
+    await expect(generate({ ...fake, run })).rejects.toThrow(/holds no logits of 8 tokens/);
+    // Without padding the last position is the right one.
+    const full = await generate({ ...fake, run }, { maxNewTokens: 1 }, [1, 2, 3, 4, 5, 6, 7, 8]);
+    expect(full).toEqual(greedy([1, 2, 3, 4, 5, 6, 7, 8], 1));
   });
 
   test("a graph without ids", async () => {

@@ -73,13 +73,17 @@ describe("MatMul: |difference| ≤ 1e-5·max|y|", () => {
     await check({ operator: "MatMul", inputs }, 2e-3);
   });
 
-  test("integers: equal", async () => {
+  test("integers: equal, modulo 2^32", async () => {
     const integers = (shape: number[], factor: number): FeedTensor => ({
       dtype: "int32",
       shape,
-      data: Int32Array.from({ length: shape[0] * shape[1] }, (_, i) => (i * factor) % 1000),
+      data: Int32Array.from({ length: shape[0] * shape[1] }, (_, i) => Math.imul(i + 1, factor)),
     });
-    await check({ operator: "MatMul", inputs: [integers([3, 4], 7), integers([4, 2], -11)] }, 1e-9);
+    for (const factor of [7, 0x9e3779b1]) {
+      const inputs = [integers([3, 40], factor), integers([40, 2], -11)];
+      await check({ operator: "MatMul", inputs }, 1e-12);
+      await check({ operator: "MatMul", inputs: [inputs[0], integers([40, 2], factor)] }, 1e-12);
+    }
   });
 
   test("empty operands", async () => {
@@ -162,6 +166,25 @@ describe("Gemm: |difference| ≤ 1e-5·max|y|", () => {
     ];
     await check({ operator: "Gemm", inputs, constants: [1, 2], opset: 9 }, 1e-5);
   });
+});
+
+test("Gemm with beta = 0 does not see C, here and in the JavaScript form", async () => {
+  const attributes = { beta: attribute.float(0) };
+  const inputs = [
+    normalTensor([3, 4], "float32", 1),
+    normalTensor([4, 2], "float32", 2),
+    { dtype: "float32" as const, shape: [2], data: Float32Array.of(Number.NaN, Infinity) },
+  ];
+  const each: NodeCase = { operator: "Gemm", attributes, inputs };
+  await check(each, 1e-5);
+  const { model, feeds } = nodeModel(each);
+  const { o0: expected } = await onOrt(runtime, model, feeds);
+  const [node] = model.graph.nodes;
+  const out = hostTensor("float32", [3, 2]);
+  const host = inputs.map(({ shape, data }) => hostTensor("float32", shape, data as Float32Array));
+  operators.Gemm.compute?.({ ...node, opset: 18 }, host, [out]);
+  const computed = { shape: out.shape, values: Float64Array.from(out.data) };
+  expect(difference(computed, expected)).toBeLessThan(1e-5);
 });
 
 test("the JavaScript forms give what the kernels give: |difference| ≤ 1e-5·max|y|", async () => {

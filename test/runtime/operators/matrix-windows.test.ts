@@ -3,6 +3,7 @@
  */
 import { afterAll, expect, test } from "vitest";
 import { type Attribute, attribute } from "../../../src/onnx/index.ts";
+import { createSession } from "../../../src/runtime/create-session.ts";
 import { createRuntime } from "../../../src/runtime/index.ts";
 import { operators } from "../../../src/runtime/operators/index.ts";
 import { hostTensor } from "../../../src/runtime/session/storage.ts";
@@ -90,6 +91,12 @@ const transposed: readonly (readonly [string, Shape, Shape, Attributes])[] = [
     { strides: ints([2, 2]), output_shape: ints([10, 10]) },
   ],
   ["same", [1, 2, 5, 5], [2, 3, 3, 3], { strides: ints([2, 2]), auto_pad: str("SAME_UPPER") }],
+  [
+    "same, window shorter than the stride",
+    [1, 2, 5, 4],
+    [2, 3, 1, 2],
+    { strides: ints([3, 2]), auto_pad: str("SAME_LOWER") },
+  ],
 ];
 
 test.each(transposed)(
@@ -171,6 +178,44 @@ test("float16: |difference| ≤ 2e-3·max|y|", async () => {
   expect(await worst(conv)).toBeLessThan(2e-3);
   const pool = { operator: "AveragePool", attributes: { kernel_shape: ints([2, 2]) } };
   expect(await worst({ ...pool, inputs: [of([1, 3, 6, 6], 1)] })).toBeLessThan(2e-3);
+});
+
+test("weights without elements: the bias, or nothing", async () => {
+  const run = async (operator: string, x: Shape, weight: Shape, constants: readonly number[]) => {
+    const inputs = [
+      normalTensor(x, "float32", 1),
+      normalTensor(weight, "float32", 2),
+      { dtype: "float32" as const, shape: [2], data: Float32Array.of(3, -1) },
+    ];
+    const { model, feeds } = nodeModel({ operator, inputs: inputs.slice(0, 3), constants });
+    return (await onKernels(model, feeds)).o0;
+  };
+  for (const constants of [[], [1]]) {
+    for (const operator of ["Conv", "ConvTranspose"]) {
+      const weight = operator === "Conv" ? [2, 0, 2] : [0, 2, 2];
+      const { shape, values } = await run(operator, [1, 0, 4], weight, constants);
+      const length = operator === "Conv" ? 3 : 5;
+      expect(shape).toEqual([1, 2, length]);
+      expect([...values]).toEqual([...Array(length).fill(3), ...Array(length).fill(-1)]);
+    }
+    expect((await run("Conv", [1, 3, 4], [0, 3, 2], constants)).shape).toEqual([1, 0, 3]);
+  }
+});
+
+test("windows over three axes go to ONNX Runtime, whichever attribute says so", async () => {
+  const inputs = [normalTensor([1, 1, 3, 3, 3], "float32", 1)];
+  const weight = normalTensor([1, 1, 2, 2, 2], "float32", 2);
+  const attributes = [{ kernel_shape: ints([2, 2, 2]) }, { pads: ints([0, 0, 0, 0, 0, 0]) }];
+  for (const each of attributes) {
+    const { model } = nodeModel({
+      operator: "Conv",
+      inputs: [...inputs, weight],
+      attributes: each,
+    });
+    const session = await createSession(model, { threads: 1 });
+    expect(session.nodes.fallback).toBe(1);
+    await session.release();
+  }
 });
 
 test("no images give no images", async () => {

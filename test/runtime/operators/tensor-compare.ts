@@ -132,7 +132,7 @@ function expectClose(label: string, got: FeedTensor, wanted: FeedTensor, bound?:
   const limit = isFloating ? (bound ?? (wanted.dtype === "float16" ? 1.5e-3 : 2e-6)) : 0;
   for (let i = 0; i < a.length; i++) {
     if (Object.is(a[i], b[i]) || a[i] === b[i]) continue;
-    const isNear = Math.abs(a[i] - b[i]) <= limit * (1 + Math.abs(b[i]));
+    const isNear = Number.isFinite(b[i]) && Math.abs(a[i] - b[i]) <= limit * (1 + Math.abs(b[i]));
     if (!isNear) expect.fail(`${label}: element ${i} is ${a[i]}, expected ${b[i]}`);
   }
 }

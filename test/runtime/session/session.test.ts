@@ -35,6 +35,22 @@ const product = () =>
     .output("z", "float32")
     .model();
 
+test("float16 is fed as bits, never as numbers", async () => {
+  const model = graph()
+    .input("x", "float16", [2])
+    .node("Neg", ["x"], ["y"])
+    .output("y", "float16")
+    .model();
+  const session = await createSession(model, { threads: 1, fallback: "none" });
+  const feed = (data: ArrayBufferView) => ({ x: { type: "float16", dims: [2], data } });
+  await expect(session.run(feed(Float32Array.of(1, 2)))).rejects.toThrow(
+    /holds a Float32Array where Uint16Array belongs/,
+  );
+  const { y } = await session.run(feed(Uint16Array.of(0x3c00, 0x4000)));
+  expect(y.data).toEqual(Uint16Array.of(0xbc00, 0xc000));
+  await session.release();
+});
+
 describe("runs", () => {
   test("results have the names, types and shapes of the outputs, for any number of rows", async () => {
     const session = await createSession(product(), { threads: 1, fallback: "none" });
@@ -109,6 +125,11 @@ describe("feeds that do not fit", () => {
     ["fixed dimension", { a: good, b: floats([1, 1], 1) }, /"b" has the wrong shape/],
     ["symbol", { a: good, b: floats([2, 2], 1, 2, 3, 4) }, /"b" has 2 for "n", which is 1 in "a"/],
     ["length", { a: good, b: floats([1, 2], 1) }, /holds 1 numbers where its shape needs 2/],
+    [
+      "kind of array",
+      { a: good, b: { type: "float32", dims: [1, 2], data: Float64Array.of(1, 2) } },
+      /"b" holds a Float64Array where Float32Array belongs/,
+    ],
     ["no array", { a: good, b: { type: "float32", dims: [1, 2], data: [1, 2] } }, /no typed array/],
   ] as const)("%s", async (_, feeds, message) => {
     const session = await createSession(model, { threads: 1, fallback: "none" });
@@ -154,6 +175,15 @@ describe("what has no kernel", () => {
         },
       },
     ]);
+    await session.release();
+  });
+
+  test("another runtime that does not open fails the run, not the release", async () => {
+    const session = await createSession(det(), {
+      threads: 1,
+      fallback: () => Promise.reject(new Error("nothing here")),
+    });
+    await expect(session.run({ x: floats([1, 2, 2], 1, 2, 3, 4) })).rejects.toThrow("nothing here");
     await session.release();
   });
 

@@ -1,7 +1,6 @@
 /**
  * Conv and ConvTranspose over one or two axes. Constant weights are packed when the session opens, others in each run.
  */
-import { windowAxes } from "../../../../native/float/conv-window.ts";
 import {
   type ConvPlan,
   conv,
@@ -10,6 +9,7 @@ import {
   type Kernel,
   planConv,
   planConvTranspose,
+  windowAxes,
 } from "../../../../native/index.ts";
 import type { Task } from "../../../engine/task.ts";
 import type {
@@ -19,7 +19,7 @@ import type {
   OperatorNode,
 } from "../../session/operator.ts";
 import { type HostTensor, isFloat } from "../../session/storage.ts";
-import { numberAttribute, numbersAttribute } from "./attributes.ts";
+import { intAttribute, intsAttribute } from "../tensor/attributes.ts";
 import { forEachTap, whyNotWindow, windowOf } from "./window.ts";
 
 type Sizes = readonly number[];
@@ -48,8 +48,8 @@ const workOf = ({ shape, weightLength }: ConvPlan): number =>
 
 /** Smallest image that a window fits into: the layout of the weights does not depend on its size. */
 function smallImage(node: OperatorNode, [out, channels, ...kernel]: Sizes, isTransposed: boolean) {
-  const dilations = numbersAttribute(node, "dilations");
-  const group = numberAttribute(node, "group", 1);
+  const dilations = intsAttribute(node, "dilations");
+  const group = intAttribute(node, "group", 1);
   const sizes = kernel.map((size, at) => (size - 1) * (dilations?.[at] ?? 1) + 1);
   return [1, isTransposed ? out : channels * group, ...sizes];
 }
@@ -69,6 +69,7 @@ async function packedWeight(
     return undefined;
   }
   const { shape } = weight;
+  if (shape.includes(0)) return undefined;
   const image = smallImage(node, shape, convolution === transposedConvolution);
   const plan = planOf(convolution, node, image, shape);
   const { pointer, bytes } = context.reserve(4 * plan.weightLength);
@@ -100,7 +101,9 @@ function convolutionOperator(convolution: Convolution): Operator {
         planOf(convolution, node, x, packed?.shape ?? weight);
       return {
         packed: packed ? [1] : [],
-        fits: ([x, weight]) => isFloat(x?.dtype) && isFloat(weight?.dtype),
+        // The kernels divide by the sizes of the weights; without elements there is next to nothing to compute.
+        fits: ([x, weight]) =>
+          isFloat(x?.dtype) && isFloat(weight?.dtype) && !weight?.shape.includes(0),
         workspaceBytes: ([x, weight]) =>
           packed ? 0 : 4 * planFor(x?.shape, weight?.shape).weightLength,
         bind([x, weight, bias], [out], workspace) {
@@ -136,7 +139,7 @@ function addChannels({ data, shape }: HostTensor, bias: HostTensor): void {
 }
 
 const planOfConv: Convolution["plan"] = (node, shape, weightShape) =>
-  planConv(shape, weightShape, { ...windowOf(node), group: numberAttribute(node, "group", 1) });
+  planConv(shape, weightShape, { ...windowOf(node), group: intAttribute(node, "group", 1) });
 
 /** Sums in float64. */
 function computeConv(node: OperatorNode, x: HostTensor, weight: HostTensor, out: HostTensor): void {
@@ -146,7 +149,7 @@ function computeConv(node: OperatorNode, x: HostTensor, weight: HostTensor, out:
   const [rows, columns] = [axes[0].out, axes[1].out];
   const image = axes[0].size * axes[1].size;
   const taps = axes[0].kernel * axes[1].kernel;
-  const perGroup = allOut / numberAttribute(node, "group", 1);
+  const perGroup = allOut / intAttribute(node, "group", 1);
   for (let n = 0; n < batch; n++) {
     for (let o = 0; o < allOut; o++) {
       const first = n * allChannels + Math.floor(o / perGroup) * channels;
@@ -167,11 +170,11 @@ function computeConv(node: OperatorNode, x: HostTensor, weight: HostTensor, out:
 }
 
 const planOfTransposed: Convolution["plan"] = (node, shape, weightShape) => {
-  const outputPadding = numbersAttribute(node, "output_padding");
-  const outputShape = numbersAttribute(node, "output_shape");
+  const outputPadding = intsAttribute(node, "output_padding");
+  const outputShape = intsAttribute(node, "output_shape");
   return planConvTranspose(shape, weightShape, {
     ...windowOf(node),
-    group: numberAttribute(node, "group", 1),
+    group: intAttribute(node, "group", 1),
     ...(outputPadding && { outputPadding }),
     ...(outputShape && { outputShape }),
   });
@@ -189,7 +192,7 @@ function computeTransposed(
   const [height, width] = sizes.length === 2 ? sizes : [1, sizes[0]];
   const { outHeight, outWidth, kernelHeight, kernelWidth, dilationY, dilationX } = values;
   const perGroup = weight.shape[1];
-  const inGroup = channels / numberAttribute(node, "group", 1);
+  const inGroup = channels / intAttribute(node, "group", 1);
   const allOut = out.shape[1];
   // The kernel's padding is the reach of the window without what is cut off.
   const top = (kernelHeight - 1) * dilationY - values.padTop;

@@ -5,7 +5,7 @@ import { matmul } from "../../../../native/index.ts";
 import { invariant } from "../../../core/errors.ts";
 import type { CompiledStep, Operand, Operator, OperatorNode } from "../../session/operator.ts";
 import { type HostTensor, isFloat } from "../../session/storage.ts";
-import { numberAttribute } from "./attributes.ts";
+import { floatAttribute, intAttribute } from "../tensor/attributes.ts";
 import {
   type Bias,
   multiply,
@@ -23,11 +23,11 @@ interface GemmAttributes extends Product {
 
 const attributesOf = (node: OperatorNode): GemmAttributes => ({
   transposed: {
-    left: numberAttribute(node, "transA", 0) !== 0,
-    right: numberAttribute(node, "transB", 0) !== 0,
+    left: intAttribute(node, "transA", 0) !== 0,
+    right: intAttribute(node, "transB", 0) !== 0,
   },
-  alpha: numberAttribute(node, "alpha", 1),
-  beta: numberAttribute(node, "beta", 1),
+  alpha: floatAttribute(node, "alpha", 1),
+  beta: floatAttribute(node, "beta", 1),
 });
 
 /** [rows, columns] of C, each 1 or that of the result. */
@@ -75,7 +75,8 @@ export const gemmOperator: Operator = {
     invariant(a && b && out, `${node.name} lacks an operand`);
     const attributes = attributesOf(node);
     multiply(a, b, out, attributes);
-    if (c) addBias(out, c, attributes.beta);
+    // C with beta = 0 counts as left out: its NaN must not reach the result.
+    if (c && attributes.beta !== 0) addBias(out, c, attributes.beta);
   },
   async compile(node, context): Promise<CompiledStep> {
     const attributes = attributesOf(node);

@@ -13,7 +13,7 @@ import type { DType } from "../../../core/tensor.ts";
 import { attribute } from "../../../onnx/portable.ts";
 import { internalDomain, type NewNode } from "../../session/node-graph.ts";
 import type { OperatorNode } from "../../session/operator.ts";
-import { numberAttribute, textAttribute } from "./attributes.ts";
+import { intAttribute, textAttribute } from "../tensor/attributes.ts";
 
 export const lowBitMatMul = "LowBitMatMul";
 export const lowBitGather = "LowBitGather";
@@ -96,11 +96,11 @@ export function readLowBitNode(node: OperatorNode): LowBitUse | undefined {
   }
   const [input, quantized, bias, codes, scales, zeroPoints, lowCodes, lowZeroPoints] = inputs;
   const weight: LowBitWeight = {
-    n: numberAttribute(node, "N", 0),
-    k: numberAttribute(node, "K", 0),
-    bits: numberAttribute(node, "bits", 4) as LowBits,
-    blockSize: numberAttribute(node, "block_size", 0),
-    zeroPoint: numberAttribute(node, "zero_point", 0),
+    n: intAttribute(node, "N", 0),
+    k: intAttribute(node, "K", 0),
+    bits: intAttribute(node, "bits", 4) as LowBits,
+    blockSize: intAttribute(node, "block_size", 0),
+    zeroPoint: intAttribute(node, "zero_point", 0),
     codes,
     scales,
     zeroPoints,

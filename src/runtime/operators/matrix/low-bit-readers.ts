@@ -6,7 +6,7 @@
 import type { LowBits } from "../../../../native/index.ts";
 import type { DType } from "../../../core/tensor.ts";
 import type { Operator, OperatorNode } from "../../session/operator.ts";
-import { numberAttribute } from "./attributes.ts";
+import { intAttribute } from "../tensor/attributes.ts";
 import {
   type LowBitUse,
   type LowBitWeight,
@@ -52,16 +52,16 @@ const withoutLowField = { lowCodes: "", lowZeroPoints: "" };
 export const readMatMulNBits: LowBitReader = (node, facts) => {
   const [input, codes, scales, zeroPoints, permutation, bias = ""] = node.inputs;
   if (permutation) return "its weights are permuted (g_idx)";
-  if (numberAttribute(node, "weight_prepacked", 0) !== 0) return "its weights are prepacked";
+  if (intAttribute(node, "weight_prepacked", 0) !== 0) return "its weights are prepacked";
   const stored = storedOf(facts, codes, scales, zeroPoints);
   if (typeof stored === "string") return stored;
   const zeroType = stored.zeroPoints ? facts.dtype(stored.zeroPoints) : undefined;
   if (zeroType && zeroType !== "uint8") return `its zero points are ${zeroType}`;
   const shape = {
-    n: numberAttribute(node, "N", 0),
-    k: numberAttribute(node, "K", 0),
-    bits: numberAttribute(node, "bits", 4) as LowBits,
-    blockSize: numberAttribute(node, "block_size", 0),
+    n: intAttribute(node, "N", 0),
+    k: intAttribute(node, "K", 0),
+    bits: intAttribute(node, "bits", 4) as LowBits,
+    blockSize: intAttribute(node, "block_size", 0),
   };
   const reason = whyNotLowBit(shape);
   if (reason) return reason;
@@ -72,24 +72,23 @@ export const readMatMulNBits: LowBitReader = (node, facts) => {
 /** data: uint8 [N, bytes], int4 or uint4 [N, K]; rows by id. */
 export const readGatherBlockQuantized: LowBitReader = (node, facts) => {
   const [codes, input, scales, zeroPoints] = node.inputs;
-  if (numberAttribute(node, "gather_axis", 0) !== 0) return "it gathers along another axis than 0";
-  if (![1, -1].includes(numberAttribute(node, "quantize_axis", 1))) {
+  if (intAttribute(node, "gather_axis", 0) !== 0) return "it gathers along another axis than 0";
+  if (![1, -1].includes(intAttribute(node, "quantize_axis", 1))) {
     return "its blocks lie along another axis than the last";
   }
   const stored = storedOf(facts, codes, scales, zeroPoints);
   if (typeof stored === "string") return stored;
   const dims = facts.shape(stored.codes);
   const dtype = facts.dtype(stored.codes);
-  if (!dims || !dtype) return "its table is no initializer";
-  if (dims.length < 2 || (dims.length > 2 && stored.codes === codes))
-    return "its table is no matrix";
-  const bits = dtype.endsWith("4") ? 4 : numberAttribute(node, "bits", 4);
+  const isMatrix = dims && (dims.length === 2 || (dims.length > 2 && stored.codes !== codes));
+  if (!isMatrix || !dtype) return "its table is no matrix that the file holds";
+  const bits = dtype.endsWith("4") ? 4 : intAttribute(node, "bits", 4);
   const perRow = dims.slice(1).reduce((count, size) => count * size, 1);
   const shape = {
     n: dims[0],
     k: dtype === "uint8" ? (perRow * 8) / bits : perRow,
     bits: bits as LowBits,
-    blockSize: numberAttribute(node, "block_size", 128),
+    blockSize: intAttribute(node, "block_size", 128),
   };
   const reason = whyNotLowBit(shape);
   if (reason) return reason;
@@ -112,10 +111,10 @@ export const readPackedFunction: LowBitReader = (node, facts) => {
   if (typeof stored === "string") return stored;
   const bits = Number(digits) as LowBits;
   const shape = {
-    n: numberAttribute(node, "N", 0),
-    k: numberAttribute(node, "K", 0),
+    n: intAttribute(node, "N", 0),
+    k: intAttribute(node, "K", 0),
     bits,
-    blockSize: numberAttribute(node, "block_size", 0),
+    blockSize: intAttribute(node, "block_size", 0),
   };
   const reason = whyNotLowBit(shape);
   if (reason) return reason;

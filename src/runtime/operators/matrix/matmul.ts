@@ -10,7 +10,7 @@ import type {
   OperatorNode,
 } from "../../session/operator.ts";
 import { isFloat } from "../../session/storage.ts";
-import { numberAttribute } from "./attributes.ts";
+import { floatAttribute, intAttribute } from "../tensor/attributes.ts";
 import {
   multiply,
   noBias,
@@ -24,18 +24,16 @@ import {
 
 /** MatMul has no attributes: the defaults. */
 function productOf(node: OperatorNode): Product {
-  const isSet = (name: string) => numberAttribute(node, name, 0) !== 0;
+  const isSet = (name: string) => intAttribute(node, name, 0) !== 0;
   return {
     transposed: { left: isSet("transA"), right: isSet("transB") },
-    alpha: numberAttribute(node, "alpha", 1),
+    alpha: floatAttribute(node, "alpha", 1),
   };
 }
 
 export const matMul: Operator = {
   refuses(node) {
-    const isStacked = ["transBatchA", "transBatchB"].some(
-      (at) => numberAttribute(node, at, 0) !== 0,
-    );
+    const isStacked = ["transBatchA", "transBatchB"].some((at) => intAttribute(node, at, 0) !== 0);
     return isStacked ? "it transposes batches" : undefined;
   },
   infer(node, [a, b]) {

@@ -1,7 +1,6 @@
 /**
  * MaxPool and AveragePool over one or two axes; GlobalMaxPool and GlobalAveragePool over any number.
  */
-import { windowAxes } from "../../../../native/float/conv-window.ts";
 import {
   averagePool,
   type Kernel,
@@ -10,19 +9,20 @@ import {
   planPool,
   planReduce,
   reduceKernels,
+  windowAxes,
 } from "../../../../native/index.ts";
 import type { Operator, OperatorNode } from "../../session/operator.ts";
 import { type HostTensor, isFloat } from "../../session/storage.ts";
-import { numberAttribute, numbersAttribute } from "./attributes.ts";
+import { intAttribute, intsAttribute } from "../tensor/attributes.ts";
 import { forEachTap, whyNotWindow, windowOf } from "./window.ts";
 
 type Kind = "max" | "average";
 
 const attributesOf = (node: OperatorNode): PoolAttributes => ({
   ...windowOf(node),
-  kernelShape: numbersAttribute(node, "kernel_shape") ?? [],
-  ceilMode: numberAttribute(node, "ceil_mode", 0) !== 0,
-  countIncludePad: numberAttribute(node, "count_include_pad", 0) !== 0,
+  kernelShape: intsAttribute(node, "kernel_shape") ?? [],
+  ceilMode: intAttribute(node, "ceil_mode", 0) !== 0,
+  countIncludePad: intAttribute(node, "count_include_pad", 0) !== 0,
 });
 
 /** Fills the result and, for a maximum, the indices of what was taken (first of equals). */
@@ -38,7 +38,7 @@ function computePool(
   const axes = windowAxes(sizes, attributes);
   const [y, h] = axes;
   const image = y.size * h.size;
-  const byColumns = numberAttribute(node, "storage_order", 0) !== 0;
+  const byColumns = intAttribute(node, "storage_order", 0) !== 0;
   // Rows and columns of a window that count: inside the image, or inside its padding.
   const counted = (axis: typeof y, at: number) => {
     const margin = attributes.countIncludePad ? [axis.padBegin, axis.padEnd] : [0, 0];

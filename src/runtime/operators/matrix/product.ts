@@ -3,6 +3,7 @@
  * transposed; a constant right side of two dimensions is packed when the session opens.
  */
 import {
+  contiguousStrides,
   gemm,
   type MatmulOperand,
   packedGemmLength,
@@ -21,7 +22,7 @@ export interface Transposed {
 /** A dense operand, or the view of it with its last two dimensions exchanged. */
 export function operandOf(shape: readonly number[], isTransposed: boolean): MatmulOperand {
   if (!isTransposed || shape.length < 2) return { shape };
-  const strides = shape.map((_, at) => shape.slice(at + 1).reduce((size, next) => size * next, 1));
+  const strides = contiguousStrides(shape);
   const exchanged = (list: readonly number[]) => [
     ...list.slice(0, -2),
     list[list.length - 1],
@@ -136,13 +137,18 @@ export function stridedPlan(
   }
 }
 
-/** out = alpha · op(A) · op(B); sums in float64. Cost: O(M · N · K) per batch. */
+/**
+ * out = alpha · op(A) · op(B). Cost: O(M · N · K) per batch.
+ *
+ * Numerics: sums in float64; of 32-bit integers modulo 2^32, as the operator's definition wraps.
+ */
 export function multiply(a: HostTensor, b: HostTensor, out: HostTensor, product: Product): void {
   const left = operandOf(a.shape, product.transposed.left);
   const right = operandOf(b.shape, product.transposed.right);
-  const dense = (shape: readonly number[]) =>
-    shape.map((_, at) => shape.slice(at + 1).reduce((size, next) => size * next, 1));
-  const asMatrix = ({ shape, strides = dense(shape) }: MatmulOperand, isLeft: boolean) => {
+  const asMatrix = (
+    { shape, strides = contiguousStrides(shape) }: MatmulOperand,
+    isLeft: boolean,
+  ) => {
     if (shape.length > 1) return { shape, strides };
     return isLeft
       ? { shape: [1, shape[0]], strides: [0, strides[0]] }
@@ -154,6 +160,7 @@ export function multiply(a: HostTensor, b: HostTensor, out: HostTensor, product:
   const n = y.shape[y.shape.length - 1];
   const perBatch = m * n;
   const batches = perBatch === 0 ? 0 : out.data.length / perBatch;
+  const wraps = out.data instanceof Int32Array || out.data instanceof Uint32Array;
   const batchShape = out.shape.slice(0, Math.max(a.shape.length, b.shape.length, 2) - 2);
   for (let batch = 0; batch < batches; batch++) {
     const [xAt, yAt] = [x, y].map(({ shape, strides }) => {
@@ -173,7 +180,8 @@ export function multiply(a: HostTensor, b: HostTensor, out: HostTensor, product:
         let sum = 0;
         for (let inner = 0; inner < k; inner++) {
           const one = a.data[xAt + row * xRow + inner * xColumn];
-          sum += one * b.data[yAt + inner * yRow + column * yColumn];
+          const other = b.data[yAt + inner * yRow + column * yColumn];
+          sum = wraps ? (sum + Math.imul(one, other)) | 0 : sum + one * other;
         }
         out.data[batch * perBatch + row * n + column] = product.alpha * sum;
       }

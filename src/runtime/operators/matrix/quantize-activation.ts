@@ -9,7 +9,7 @@ import { activationBytes, type LowBits, quantizeActivations } from "../../../../
 import { attribute } from "../../../onnx/portable.ts";
 import { internalDomain, type NewNode } from "../../session/node-graph.ts";
 import type { CompileContext, Operator, OperatorNode } from "../../session/operator.ts";
-import { numberAttribute } from "./attributes.ts";
+import { intAttribute } from "../tensor/attributes.ts";
 import { quantizeActivation } from "./low-bit-node.ts";
 import { activationTypeOf } from "./low-bit-weight.ts";
 
@@ -58,7 +58,7 @@ export function quantizeTask(context: CompileContext, k: number, bits: LowBits) 
   };
 }
 
-const columns = (node: OperatorNode) => numberAttribute(node, "K", 0);
+const columns = (node: OperatorNode) => intAttribute(node, "K", 0);
 
 export const quantizeActivationOperator: Operator = {
   infer(node, [input]) {
@@ -67,7 +67,7 @@ export const quantizeActivationOperator: Operator = {
   },
   compile(node, context) {
     const k = columns(node);
-    const task = quantizeTask(context, k, numberAttribute(node, "bits", 4) as LowBits);
+    const task = quantizeTask(context, k, intAttribute(node, "bits", 4) as LowBits);
     return {
       bind([input], [output]) {
         if (input && output) task.set(rowsOf(input.shape, k), input.pointer, output.pointer);

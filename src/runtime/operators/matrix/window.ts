@@ -2,17 +2,16 @@
  * The window attributes of convolutions and pools, as the planners of the kernels take them. Windows over one or two
  * axes; the element walk of the JavaScript forms is here, too.
  */
-import type { Axis } from "../../../../native/float/conv-window.ts";
-import type { WindowAttributes } from "../../../../native/index.ts";
+import type { Axis, WindowAttributes } from "../../../../native/index.ts";
 import type { OperatorNode } from "../../session/operator.ts";
-import { numbersAttribute, textAttribute } from "./attributes.ts";
+import { intsAttribute, textAttribute } from "../tensor/attributes.ts";
 
 type Shared = Omit<WindowAttributes, "kernelShape" | "ceilMode">;
 
 export function windowOf(node: OperatorNode): Shared {
-  const strides = numbersAttribute(node, "strides");
-  const dilations = numbersAttribute(node, "dilations");
-  const pads = numbersAttribute(node, "pads");
+  const strides = intsAttribute(node, "strides");
+  const dilations = intsAttribute(node, "dilations");
+  const pads = intsAttribute(node, "pads");
   const autoPad = textAttribute(node, "auto_pad", "NOTSET") as NonNullable<Shared["autoPad"]>;
   return {
     ...(strides && { strides }),
@@ -43,9 +42,8 @@ export function forEachTap(
 
 /** Why windows over other than one or two axes, as far as the attributes tell, cannot run here. */
 export function whyNotWindow(node: OperatorNode): string | undefined {
-  const lists = ["kernel_shape", "strides", "dilations"].map((name) =>
-    numbersAttribute(node, name),
-  );
-  const axes = lists.find((list) => list !== undefined)?.length;
+  const lists = ["kernel_shape", "strides", "dilations"].map((name) => intsAttribute(node, name));
+  const pads = intsAttribute(node, "pads");
+  const axes = lists.find((list) => list !== undefined)?.length ?? (pads && pads.length / 2);
   return axes !== undefined && (axes < 1 || axes > 2) ? `its window has ${axes} axes` : undefined;
 }

@@ -35,7 +35,9 @@ function argument(name: ArgumentName): Operator {
         for (let i = 1; i < size; i++) {
           const x = data[start + i * inner];
           const y = data[start + best * inner];
-          if (isBetter(x, y) || (isLast && x === y)) best = i;
+          // NaN is passed over, as in the kernel; the operator's definition says nothing of it.
+          const isFirst = Number.isNaN(y) && !Number.isNaN(x);
+          if (isFirst || isBetter(x, y) || (isLast && x === y)) best = i;
         }
         result[row] = best;
       }

@@ -8,26 +8,28 @@ import {
   type OperatorNode,
 } from "../../session/operator.ts";
 
+type Attributed = Pick<OperatorNode, "attributes">;
+
 /** The integer, or `fallback` when the node does not set it. */
-export function intAttribute(node: OperatorNode, name: string, fallback: number): number {
+export function intAttribute(node: Attributed, name: string, fallback: number): number {
   const attribute = node.attributes.get(name);
   return attribute?.type === "int" ? attribute.value : fallback;
 }
 
 /** The float, or `fallback` when the node does not set it. */
-export function floatAttribute(node: OperatorNode, name: string, fallback: number): number {
+export function floatAttribute(node: Attributed, name: string, fallback: number): number {
   const attribute = node.attributes.get(name);
   return attribute?.type === "float" ? attribute.value : fallback;
 }
 
 /** The list of integers, or undefined when the node does not set it. */
-export function intsAttribute(node: OperatorNode, name: string): readonly number[] | undefined {
+export function intsAttribute(node: Attributed, name: string): readonly number[] | undefined {
   const attribute = node.attributes.get(name);
   return attribute?.type === "ints" ? attribute.value : undefined;
 }
 
 /** The text, or `fallback` when the node does not set it. */
-export function textAttribute(node: OperatorNode, name: string, fallback: string): string {
+export function textAttribute(node: Attributed, name: string, fallback: string): string {
   const attribute = node.attributes.get(name);
   return attribute?.type === "string" ? attribute.value : fallback;
 }

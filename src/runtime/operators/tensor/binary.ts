@@ -1,5 +1,5 @@
 /**
- * Add, Sub, Mul, Div, Pow, PRelu, Mod, comparisons and logic: two operands, numpy's broadcasting.
+ * Add, Sub, Mul, Div, Pow, PRelu, Mod, comparisons, logic and bits: two operands, numpy's broadcasting.
  * Invariant: floats and 64-bit numbers run on kernels, other integers in JavaScript.
  */
 import {
@@ -166,8 +166,12 @@ export const modulo = binary({
   kernels: [],
 });
 
+/** As in C: powers of 1, and of −1 with infinite exponents, are 1, where JavaScript has NaN. */
+const powerOf: PairFunction = (a, b) =>
+  a === 1 || (a === -1 && Math.abs(b) === Number.POSITIVE_INFINITY) ? 1 : a ** b;
+
 const powers = binary({
-  compute: (dtype) => (isInteger(dtype) ? (a, b) => Math.trunc(a ** b) : (a, b) => a ** b),
+  compute: (dtype) => (isInteger(dtype) ? (a, b) => Math.trunc(powerOf(a, b)) : powerOf),
   kernels: ["f32-pow"],
 });
 /** A constant exponent gets a kernel of its own: squares and roots cost a fraction of general powers. */
@@ -202,8 +206,22 @@ export const and = logic("and", (a, b) => a && b);
 export const or = logic("or", (a, b) => a || b);
 export const xor = logic("xor", (a, b) => a !== b);
 
-const bitwise = (compute: PairFunction): Operator =>
-  binary({ compute: () => compute, kernels: [] });
-export const bitwiseAnd = bitwise((a, b) => a & b);
-export const bitwiseOr = bitwise((a, b) => a | b);
-export const bitwiseXor = bitwise((a, b) => a ^ b);
+/** JavaScript has 32 bits for numbers; 64-bit ones take the way through BigInt. */
+const bitwise = (short: PairFunction, long: (a: bigint, b: bigint) => bigint): Operator =>
+  binary({
+    compute: (dtype) =>
+      arrayOf(dtype) === Float64Array ? (a, b) => Number(long(BigInt(a), BigInt(b))) : short,
+    kernels: [],
+  });
+export const bitwiseAnd = bitwise(
+  (a, b) => a & b,
+  (a, b) => a & b,
+);
+export const bitwiseOr = bitwise(
+  (a, b) => a | b,
+  (a, b) => a | b,
+);
+export const bitwiseXor = bitwise(
+  (a, b) => a ^ b,
+  (a, b) => a ^ b,
+);

@@ -1,6 +1,7 @@
 /**
- * Cast, CastLike, Not, IsNaN, IsInf, BitwiseNot: another element type for the same shape.
- * Invariant: floats of 16 and 32 bits are the same in memory, so that casts between them only copy.
+ * Cast, CastLike, and the tests of elements that give bool: Not, IsNaN, IsInf.
+ * Invariant: floats of 16 and 32 bits are the same in memory. A cast to 16 bits rounds the numbers to that type; other
+ * operators whose results have such a type keep the digits of float32.
  */
 import {
   type ConvertName,
@@ -9,7 +10,14 @@ import {
   planConvert,
   planCopy,
 } from "../../../../native/index.ts";
-import { type DType, dtypeFromCode } from "../../../core/tensor.ts";
+import {
+  type DType,
+  dtypeFromCode,
+  dtypes,
+  fromBfloat16Bits,
+  roundToFloat16,
+  toBfloat16Bits,
+} from "../../../core/tensor.ts";
 import type {
   CompileContext,
   CompiledStep,
@@ -17,7 +25,7 @@ import type {
   OperatorNode,
 } from "../../session/operator.ts";
 import { arrayOf, isFloat, isStored } from "../../session/storage.ts";
-import { intAttribute, required } from "./attributes.ts";
+import { intAttribute, product, required } from "./attributes.ts";
 import { copyBytes, copySlot } from "./copies.ts";
 
 const targetOf = (node: OperatorNode): DType | undefined =>
@@ -32,6 +40,7 @@ function conversion(from: DType, to: DType): ConvertName | "copy" | undefined {
     if (isFloat(from)) return "f32-bool";
     return arrayOf(from) === Float64Array ? "f64-bool" : undefined;
   }
+  if (bitsOf(to) < 8 && from !== to) return undefined;
   if (from === "float64" && isLong(to)) return "f64-truncate";
   if (arrayOf(from) === arrayOf(to)) return "copy";
   if (isFloat(from)) {
@@ -52,58 +61,82 @@ function conversion(from: DType, to: DType): ConvertName | "copy" | undefined {
   return from === "int8" ? "i8-f64" : undefined;
 }
 
-/** All that a cast may need: types are not always known when the session opens. */
-const castNames = [
-  "f32-bool",
-  "f64-bool",
-  "f64-truncate",
-  "f32-f64-truncate",
-  "f32-f64",
-  "f32-i32",
-  "f64-f32",
-  "i32-f32",
-  "u8-f32",
-  "i8-f32",
-  "i32-f64",
-  "u8-f64",
-  "i8-f64",
-] as const satisfies readonly ConvertName[];
+const bitsOf = (dtype: DType): number => dtypes[dtype].bits;
+
+/** Through these a float32 is rounded to a type of 16 bits; undefined where its numbers fit as they are. */
+function roundingOf(from: DType, to: DType): readonly [ConvertName, ConvertName] | undefined {
+  // Codes of 8 bits have no more digits than the 8 of bfloat16.
+  if (from === to || bitsOf(from) <= 8) return undefined;
+  if (to === "float16") return ["f32-f16", "f16-f32"];
+  return to === "bfloat16" ? ["f32-bf16", "bf16-f32"] : undefined;
+}
+
+const storedTypes = (Object.keys(dtypes) as DType[]).filter(isStored);
+
+/** Every kernel that a cast may need: a type that the file does not declare may be any. */
+function possibleKernels(from: DType | undefined, to: DType | undefined): Set<ConvertName> {
+  const names = new Set<ConvertName>();
+  for (const source of from ? [from] : storedTypes) {
+    for (const target of to ? [to] : storedTypes) {
+      const name = conversion(source, target);
+      if (name === undefined) continue;
+      if (name !== "copy") names.add(name);
+      for (const rounding of roundingOf(source, target) ?? []) names.add(rounding);
+    }
+  }
+  return names;
+}
 
 function compileCast(
   context: CompileContext,
   from: DType | undefined,
   to: DType | undefined,
 ): CompiledStep {
-  const only = from && to && isStored(from) && isStored(to) ? conversion(from, to) : undefined;
-  const names: readonly ConvertName[] = only ? (only === "copy" ? [] : [only]) : castNames;
+  const names = [...possibleKernels(from, to)];
   const tasks = new Map(names.map((name) => [name, context.task(convertKernels[name])]));
   const slot = copySlot(context);
-  let current: { run(): void } | undefined;
+  let current: readonly { run(): void }[] = [];
+  const convert = (name: ConvertName, input: number, output: number, elements: number) => {
+    const task = tasks.get(name);
+    const { items, values } = planConvert(elements);
+    task?.set({ ...values, input, output }, items, elements);
+    return task ? [task] : [];
+  };
   return {
     fits([input], [output]) {
       const name = input && output && conversion(input.dtype, output.dtype);
       if (!name || !input) return false;
       return name === "copy" ? copyBytes(input) !== undefined : tasks.has(name);
     },
-    bind(inputs, outputs) {
+    workspaceBytes([input], [output]) {
+      const isRounded = input && output && roundingOf(input.dtype, output.dtype);
+      return isRounded ? 2 * product(input.shape) : 0;
+    },
+    bind(inputs, outputs, workspace) {
       const input = required(inputs, 0);
       const output = required(outputs, 0);
+      const { elements } = input;
       const name = conversion(input.dtype, output.dtype);
-      if (name === "copy") {
+      const rounding = roundingOf(input.dtype, output.dtype);
+      if (rounding) {
+        const [narrow, widen] = rounding;
+        const isConverted = name !== undefined && name !== "copy";
+        current = [
+          ...(isConverted ? convert(name, input.pointer, output.pointer, elements) : []),
+          ...convert(narrow, isConverted ? output.pointer : input.pointer, workspace, elements),
+          ...convert(widen, workspace, output.pointer, elements),
+        ];
+      } else if (name === "copy") {
         const bytes = copyBytes(input);
-        const plan =
-          bytes && planCopy(bytes, [input.elements], { strides: contiguousStrides([1]) });
+        const plan = bytes && planCopy(bytes, [elements], { strides: contiguousStrides([1]) });
         // In place: nothing moves.
-        current = plan && input.pointer !== output.pointer ? slot : undefined;
-        if (plan && current) slot.set(plan, bytes, input.pointer, output.pointer);
-        return;
-      }
-      const task = name && tasks.get(name);
-      const { items, values } = planConvert(input.elements);
-      task?.set({ ...values, input: input.pointer, output: output.pointer }, items, input.elements);
-      current = task;
+        current = plan && input.pointer !== output.pointer ? [slot] : [];
+        if (plan && current.length > 0) slot.set(plan, bytes, input.pointer, output.pointer);
+      } else current = name ? convert(name, input.pointer, output.pointer, elements) : [];
     },
-    run: () => current?.run(),
+    run() {
+      for (const task of current) task.run();
+    },
   };
 }
 
@@ -117,13 +150,23 @@ const ranges: Partial<Record<DType, readonly [number, number]>> = {
   uint8: [0, 255],
   int4: [-8, 7],
   uint4: [0, 15],
+  int2: [-2, 1],
+  uint2: [0, 3],
 };
 
-/** One number of type `from` as type `to`: floats saturate, integers wrap in the output's array. */
+/** One number of type `from` as type `to`: floats saturate, integers lose their high bits. */
 function converter(from: DType, to: DType): (x: number) => number {
   if (to === "bool") return (x) => (x !== 0 ? 1 : 0);
+  if (to === "float16") return roundToFloat16;
+  if (to === "bfloat16") return (x) => fromBfloat16Bits(toBfloat16Bits(x));
   const isFromFloat = isFloat(from) || from === "float64";
-  if (isFloat(to) || to === "float64" || !isFromFloat) return (x) => x;
+  if (isFloat(to) || to === "float64") return (x) => x;
+  if (!isFromFloat) {
+    const unused = 32 - bitsOf(to);
+    // The output's array drops the high bits of 8, 16 and 32.
+    if (bitsOf(to) >= 8) return (x) => x;
+    return to.startsWith("u") ? (x) => (x << unused) >>> unused : (x) => (x << unused) >> unused;
+  }
   const [low, high] = ranges[to] ?? [Number.NEGATIVE_INFINITY, Number.POSITIVE_INFINITY];
   return (x) => (Number.isNaN(x) ? 0 : Math.trunc(Math.min(high, Math.max(low, x))));
 }
@@ -156,10 +199,12 @@ export const castLike: Operator = {
   compile: (_, context) => compileCast(context, context.dtype(0), context.dtype(1)),
 };
 
+type PredicateKernel = "bool-not" | "f32-bool-is-nan";
+
 /** A test of each element, bool. */
 function predicate(
   test: (x: number, node: OperatorNode) => boolean,
-  kernel?: "bool-not" | "f32-bool-is-nan",
+  kernel?: PredicateKernel,
 ): Operator {
   return {
     infer: (_, inputs) => [{ dtype: "bool", shape: required(inputs, 0).shape }],
@@ -168,20 +213,20 @@ function predicate(
       const output = required(outputs, 0).data;
       for (let i = 0; i < data.length; i++) output[i] = test(data[i], node) ? 1 : 0;
     },
-    compile(_, context) {
-      if (!kernel) return undefined;
-      const task = context.task(convertKernels[kernel]);
-      return {
-        fits: ([input]) =>
-          kernel === "bool-not" ? input?.dtype === "bool" : isFloat(input?.dtype),
-        bind(inputs, outputs) {
-          const { pointer: input, elements } = required(inputs, 0);
-          const { items, values } = planConvert(elements);
-          task.set({ ...values, input, output: required(outputs, 0).pointer }, items, elements);
-        },
-        run: () => task.run(),
-      };
+    ...(kernel && { compile: (_, context) => compilePredicate(kernel, context) }),
+  };
+}
+
+function compilePredicate(kernel: PredicateKernel, context: CompileContext): CompiledStep {
+  const task = context.task(convertKernels[kernel]);
+  return {
+    fits: ([input]) => (kernel === "bool-not" ? input?.dtype === "bool" : isFloat(input?.dtype)),
+    bind(inputs, outputs) {
+      const { pointer: input, elements } = required(inputs, 0);
+      const { items, values } = planConvert(elements);
+      task.set({ ...values, input, output: required(outputs, 0).pointer }, items, elements);
     },
+    run: () => task.run(),
   };
 }
 

@@ -85,11 +85,13 @@ async function compileBatchNorm(
 /** Only inference; before opset 14 the outputs of training are told by their number. */
 export const batchNormalization: Operator = {
   inPlace: [0],
-  refuses: (node) =>
-    intAttribute(node, "training_mode", 0) !== 0 ||
-    node.outputs.slice(1).some((name) => name !== "")
-      ? "trains a batch normalization"
-      : undefined,
+  refuses(node) {
+    // Up to opset 8 statistics may belong to single pixels.
+    if (intAttribute(node, "spatial", 1) === 0) return "has statistics for each element";
+    const isTraining =
+      intAttribute(node, "training_mode", 0) !== 0 || node.outputs.slice(1).some(Boolean);
+    return isTraining ? "trains a batch normalization" : undefined;
+  },
   infer: (_, inputs) => [sameType(required(inputs, 0))],
   compute(node, inputs, outputs) {
     const { data, shape } = required(inputs, 0);

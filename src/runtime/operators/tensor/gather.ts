@@ -30,7 +30,7 @@ function outside(node: OperatorNode, size: number): BitloomError {
 /** A valid index, counted from the front. */
 export function indexOf(node: OperatorNode, index: number, size: number): number {
   const counted = index < 0 ? index + size : index;
-  if (counted < 0 || counted >= size) throw outside(node, size);
+  if (!(counted >= 0 && counted < size)) throw outside(node, size);
   return counted;
 }
 
@@ -98,8 +98,20 @@ export const gather: Operator = {
   },
 };
 
+/** Indices [..] of single elements: as many axes as the data, and inside it along all but one. */
+export function checkElementIds(ids: readonly number[], shape: readonly number[], axis: number) {
+  const isInside = ids.every((size, at) => at === axis || size <= shape[at]);
+  if (ids.length === shape.length && isInside) return;
+  throw new RangeError(`indices [${ids.join(", ")}] leave the data [${shape.join(", ")}]`);
+}
+
 export const gatherElements: Operator = {
-  infer: (_, inputs) => [{ dtype: required(inputs, 0).dtype, shape: required(inputs, 1).shape }],
+  infer(node, inputs) {
+    const { dtype, shape } = required(inputs, 0);
+    const ids = required(inputs, 1).shape;
+    checkElementIds(ids, shape, axisIn(node, shape));
+    return [{ dtype, shape: ids }];
+  },
   compute(node, inputs, outputs) {
     const { shape, data } = required(inputs, 0);
     const ids = required(inputs, 1);
@@ -129,6 +141,9 @@ export const gatherND: Operator = {
     const batch = intAttribute(node, "batch_dims", 0);
     if (batch + depth > shape.length) {
       throw new RangeError(`indices of ${depth} numbers into ${shape.length - batch} dimensions`);
+    }
+    if (shape.slice(0, batch).some((size, axis) => size !== ids[axis])) {
+      throw new RangeError(`indices [${ids.join(", ")}] and data [${shape.join(", ")}] in batches`);
     }
     return [{ dtype, shape: [...ids.slice(0, -1), ...shape.slice(batch + depth)] }];
   },

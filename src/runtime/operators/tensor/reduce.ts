@@ -10,7 +10,14 @@ import {
   reduceKernels,
   reductionExtent,
 } from "../../../../native/index.ts";
-import type { InferInput, Operator, OperatorNode, TensorType } from "../../session/operator.ts";
+import type {
+  CompileContext,
+  CompiledStep,
+  InferInput,
+  Operator,
+  OperatorNode,
+  TensorType,
+} from "../../session/operator.ts";
 import { type HostTensor, isFloat } from "../../session/storage.ts";
 import { axesOf, axisOf, intAttribute, required } from "./attributes.ts";
 
@@ -119,32 +126,37 @@ function reduction(fold: Fold, kernel?: ReduceName): Operator {
       const axes = reducedAxes(node, known(inputs));
       computeFold(fold, required(inputs, 0), required(outputs, 0), axes);
     },
-    async compile(node, context) {
-      if (!kernel) return undefined;
-      const axesFor = await constantAxes(node, (input) => context.constant(input));
-      if (!axesFor) return undefined;
-      const task = context.task(reduceKernels[kernel]);
-      const extentOf = (input: TensorType) => {
-        const axes = axesFor(input);
-        // An empty list means all axes to the kernel's planner; a scalar has nothing to reduce.
-        if (axes === "none" || input.shape.length === 0) return undefined;
-        return reductionExtent(input.shape, axes);
-      };
-      return {
-        packed: [1],
-        fits: ([input]) =>
-          isFloat(input?.dtype) && input !== undefined && extentOf(input) !== undefined,
-        bind(inputs, outputs) {
-          const input = required(inputs, 0);
-          const extent = extentOf(input);
-          if (!extent) return;
-          const { items, values } = planReduce(extent);
-          const output = required(outputs, 0).pointer;
-          task.set({ ...values, input: input.pointer, output }, items, input.elements);
-        },
-        run: () => task.run(),
-      };
+    ...(kernel && { compile: (node, context) => compileReduction(kernel, node, context) }),
+  };
+}
+
+async function compileReduction(
+  kernel: ReduceName,
+  node: OperatorNode,
+  context: CompileContext,
+): Promise<CompiledStep | undefined> {
+  const axesFor = await constantAxes(node, (input) => context.constant(input));
+  if (!axesFor) return undefined;
+  const task = context.task(reduceKernels[kernel]);
+  const extentOf = (input: TensorType) => {
+    const axes = axesFor(input);
+    // An empty list means all axes to the kernel's planner; a scalar has nothing to reduce.
+    if (axes === "none" || input.shape.length === 0) return undefined;
+    return reductionExtent(input.shape, axes);
+  };
+  return {
+    packed: [1],
+    fits: ([input]) =>
+      isFloat(input?.dtype) && input !== undefined && extentOf(input) !== undefined,
+    bind(inputs, outputs) {
+      const input = required(inputs, 0);
+      const extent = extentOf(input);
+      if (!extent) return;
+      const { items, values } = planReduce(extent);
+      const output = required(outputs, 0).pointer;
+      task.set({ ...values, input: input.pointer, output }, items, input.elements);
     },
+    run: () => task.run(),
   };
 }
 

@@ -14,6 +14,8 @@ import {
 } from "./attributes.ts";
 import { aroundAxis } from "./reduce.ts";
 
+const float32 = Math.fround;
+
 const modeOf = (node: OperatorNode): string => textAttribute(node, "mode", "nearest");
 const transformOf = (node: OperatorNode): string =>
   textAttribute(
@@ -39,34 +41,38 @@ function targetOf(node: OperatorNode, inputs: readonly (InferInput | undefined)[
     shape.map((_, axis) => axis);
   const result = shape.map((size) => ({ size, scale: 1 }));
   axes.forEach((axis, at) => {
-    if (sizes) result[axis] = { size: sizes[at], scale: sizes[at] / shape[axis] };
+    if (sizes) result[axis] = { size: sizes[at], scale: float32(sizes[at] / shape[axis]) };
     else if (scales) {
-      result[axis] = { size: Math.floor(shape[axis] * scales[at]), scale: scales[at] };
+      result[axis] = { size: Math.floor(float32(shape[axis] * scales[at])), scale: scales[at] };
     }
   });
   const policy = textAttribute(node, "keep_aspect_ratio_policy", "stretch");
   if (!sizes || policy === "stretch") return result;
-  const ratios = axes.map((axis, at) => sizes[at] / shape[axis]);
+  const ratios = axes.map((axis, at) => float32(sizes[at] / shape[axis]));
   const scale = policy === "not_larger" ? Math.min(...ratios) : Math.max(...ratios);
   for (const axis of axes) result[axis] = { size: Math.round(scale * shape[axis]), scale };
   return result;
 }
 
-/** Where element `at` of the output lies on the axis of the input. */
+/**
+ * Where element `at` of the output lies on the axis of the input. Rounded to float32 at every step, as ONNX Runtime
+ * does: 1.5 / 0.6 must be 2.5, or floor and ceil take the neighbour.
+ */
 function place(mode: string, at: number, scale: number, from: number, to: number): number {
+  const half = float32(float32((at + 0.5) / scale) - 0.5);
   switch (mode) {
     case "asymmetric":
-      return at / scale;
+      return float32(at / scale);
     case "align_corners":
-      return to === 1 ? 0 : (at * (from - 1)) / (to - 1);
+      return to === 1 ? 0 : float32((at * (from - 1)) / (to - 1));
     case "pytorch_half_pixel":
-      return to === 1 ? 0 : (at + 0.5) / scale - 0.5;
+      return to === 1 ? 0 : half;
     case "half_pixel_symmetric": {
       const adjustment = to / (scale * from);
       return (from / 2) * (1 - adjustment) + (at + 0.5) / scale - 0.5;
     }
     default:
-      return (at + 0.5) / scale - 0.5;
+      return half;
   }
 }
 

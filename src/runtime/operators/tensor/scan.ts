@@ -60,19 +60,21 @@ export const nonZero: Operator = {
     const { shape } = required(inputs, 0);
     let count = 0;
     for (const x of numbersOf(inputs, 0).data) if (x !== 0) count++;
-    return [{ dtype: "int64", shape: [shape.length, count] }];
+    // A scalar counts as a vector of one element, as in ONNX Runtime.
+    return [{ dtype: "int64", shape: [Math.max(shape.length, 1), count] }];
   },
   compute(_, inputs, outputs) {
     const { data, shape } = required(inputs, 0);
     const output = required(outputs, 0);
     const count = output.shape[1];
+    const sizes = shape.length === 0 ? [1] : shape;
     let found = 0;
     for (let i = 0; i < data.length; i++) {
       if (data[i] === 0) continue;
       let rest = i;
-      for (let axis = shape.length - 1; axis >= 0; axis--) {
-        output.data[axis * count + found] = rest % shape[axis];
-        rest = Math.floor(rest / shape[axis]);
+      for (let axis = sizes.length - 1; axis >= 0; axis--) {
+        output.data[axis * count + found] = rest % sizes[axis];
+        rest = Math.floor(rest / sizes[axis]);
       }
       found++;
     }
@@ -85,6 +87,12 @@ function topCount(node: OperatorNode, inputs: Parameters<Operator["infer"]>[1]):
     intsAttribute(node, "k")?.[0] ??
     (inputs[1] ? numbersOf(inputs, 1).data[0] : intAttribute(node, "k", 1))
   );
+}
+
+/** Ascending, NaN behind everything. */
+function ascending(a: number, b: number): number {
+  if (Number.isNaN(a) || Number.isNaN(b)) return Number(Number.isNaN(a)) - Number(Number.isNaN(b));
+  return a < b ? -1 : Number(a > b);
 }
 
 export const topK: Operator = {
@@ -109,11 +117,12 @@ export const topK: Operator = {
       const column = row % inner;
       const start = Math.floor(row / inner) * size * inner + column;
       const order = Array.from({ length: size }, (_, i) => i);
-      order.sort((a, b) => sign * (data[start + a * inner] - data[start + b * inner]) || a - b);
+      const at = (i: number) => data[start + i * inner];
+      order.sort((a, b) => sign * ascending(at(a), at(b)) || a - b);
       for (let i = 0; i < k; i++) {
-        const at = (Math.floor(row / inner) * k + i) * inner + column;
-        if (outputs[0]) outputs[0].data[at] = data[start + order[i] * inner];
-        if (outputs[1]) outputs[1].data[at] = order[i];
+        const to = (Math.floor(row / inner) * k + i) * inner + column;
+        if (outputs[0]) outputs[0].data[to] = at(order[i]);
+        if (outputs[1]) outputs[1].data[to] = order[i];
       }
     }
   },

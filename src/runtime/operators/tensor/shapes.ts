@@ -50,7 +50,8 @@ function reshaped(node: OperatorNode, inputs: Inputs): readonly number[] {
 function squeezed(node: OperatorNode, inputs: Inputs): readonly number[] {
   const { shape } = required(inputs, 0);
   const axes = axesOf(node, inputs, 1)?.map((axis) => axisOf(axis, shape.length));
-  return shape.filter((size, axis) => (axes ? !axes.includes(axis) : size !== 1));
+  // An empty list is no list, as in ONNX Runtime.
+  return shape.filter((size, axis) => (axes?.length ? !axes.includes(axis) : size !== 1));
 }
 
 function unsqueezed(node: OperatorNode, inputs: Inputs): readonly number[] {
@@ -104,5 +105,9 @@ export const identity = alias((_, inputs) => required(inputs, 0).shape);
 /** Without a mask Dropout passes its input on: training is not what this runtime is for. */
 export const dropout: Operator = {
   ...identity,
-  refuses: ({ outputs }) => ((outputs[1] ?? "") === "" ? undefined : "gives the mask of a dropout"),
+  refuses({ inputs, outputs }, context) {
+    if ((outputs[1] ?? "") !== "") return "gives the mask of a dropout";
+    // A constant is false in every file that is not for training.
+    return (inputs[2] ?? "") === "" || context.isConstant(2) ? undefined : "may drop elements";
+  },
 };

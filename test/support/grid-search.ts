@@ -1,29 +1,14 @@
 /**
- * The `mse` grid of one block: the scale and zero point with the smallest squared rounding error found.
- * Not here: the plain grid (`grid.ts`), whole matrices (`fit-grids.ts`).
+ * The twin of the grid search in `native/dense/grid.ts`, in plain JavaScript with the same order of operations.
  * Invariant: the result is never worse than the min-max grid of the same block, because that is a candidate.
  */
-import { type Grid, type GridRule, minMaxGrid, roundScale } from "./grid.ts";
+import { type Grid, type GridRule, minMaxGrid, roundScale } from "../../src/quantize/grid.ts";
+import { trialScales } from "../../src/quantize/trial-scales.ts";
 
 /** Adding and subtracting 1.5 · 2⁵² rounds to the nearest integer; see `roundHalfEven`. */
 const rounder = 6755399441055744;
 /** Passes of alternating least squares after the best starting scale is known. */
 const refinements = 3;
-
-/**
- * Trial steps by width: how many, and the narrowest one as a fraction of the step that covers the whole block.
- * On Gaussian and Laplace blocks of 32 to 512 the squared error stays within 1 % of a dense search (300 steps, nine
- * zero points) up to 5 bits and within 9 % at 6 and 8 bits, where zero points further away would still gain a little.
- */
-const trialSteps: Readonly<Record<number, { readonly count: number; readonly narrowest: number }>> =
-  {
-    2: { count: 20, narrowest: 0.15 },
-    3: { count: 20, narrowest: 0.2 },
-    4: { count: 18, narrowest: 0.4 },
-    5: { count: 16, narrowest: 0.6 },
-    6: { count: 14, narrowest: 0.75 },
-    8: { count: 12, narrowest: 0.9 },
-  };
 
 /** Sums over a block for one trial scale: Σ h·w·c and Σ h·c², with c = clip(round(w / s)). */
 interface Correlation {
@@ -31,24 +16,7 @@ interface Correlation {
   withCodes: number;
 }
 
-/**
- * Finds the grid of one block by trying narrowed ranges and refitting the scale to the codes.
- *
- *   trial:   c_i = clip(round(w_i / s), −z, 2^b − 1 − z)  for steps s from covering the block down to a fraction of that
- *   refit:   s* = Σ h w c / Σ h c²,  error Σ h w² − (Σ h w c)² / Σ h c²
- *
- * Symmetric blocks try both signs of s (z = 2^(b−1) leaves one more code on one side); asymmetric blocks try the
- * zero point of the min-max grid and its two neighbours. The best trial is refitted three times more.
- *
- * @param values - float64 block elements 0 .. count − 1.
- * @param importance - float64 weights h ≥ 0 of the elements, for example diag(H); undefined counts all as 1.
- * @param grid - receives scale (a value of the scale type) and zero point.
- *
- * Cost: about 30 passes over the block, no allocation.
- * Source: the one-pass score (Σwc)²/Σc² is how llama.cpp's make_qx_quants ranks scales. Differs: zero-point
- *   neighbours, both signs, several refits, comparison with the rounded scale itself.
- * Numerics: float64, ties to even; equal candidates keep the earlier one, min-max first.
- */
+/** Finds the grid of one block; see `fitGrids` for the formulas. */
 export function searchGrid(
   values: Float64Array,
   count: number,
@@ -69,8 +37,7 @@ export function searchGrid(
   const highest = 2 ** rule.bits - 1;
   const firstZero = rule.symmetric ? grid.zeroPoint : Math.max(0, grid.zeroPoint - 1);
   const lastZero = rule.symmetric ? grid.zeroPoint : Math.min(highest, grid.zeroPoint + 1);
-  const { count: trials, narrowest } = trialSteps[rule.bits];
-  const ratio = narrowest ** (1 / (trials - 1));
+  const { trials, ratio } = trialScales[rule.bits];
   const sums: Correlation = { withWeights: 0, withCodes: 0 };
 
   let best = -1;
@@ -88,7 +55,8 @@ export function searchGrid(
       let scale = sign * covering;
       for (let trial = 0; trial < trials; trial++, scale *= ratio) {
         correlate(values, count, scale, -zero, highest - zero, importance, sums);
-        const score = sums.withCodes > 0 ? sums.withWeights ** 2 / sums.withCodes : -1;
+        const score =
+          sums.withCodes > 0 ? (sums.withWeights * sums.withWeights) / sums.withCodes : -1;
         if (score > best) {
           best = score;
           bestScale = sums.withWeights / sums.withCodes;

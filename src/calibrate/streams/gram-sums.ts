@@ -1,0 +1,94 @@
+/**
+ * Gram matrices summed over batches, apart for those batches that fit and those that judge.
+ */
+import type { StreamGrams } from "../../core/correction.ts";
+import type { FeedTensor } from "../../core/feeds.ts";
+import { addUp } from "../statistic.ts";
+import type { GramOutputs } from "./segment.ts";
+
+/** What reaches a group of layers. */
+export interface Measured {
+  /** Over all rows. */
+  readonly grams: StreamGrams;
+  /** Over every third batch of them; undefined when there are fewer than three, or nobody asked for it. */
+  readonly holdout: StreamGrams | undefined;
+  /** Σ ‖x − x̂‖² / Σ ‖x‖²: error that has grown so far, relative to the activation. */
+  readonly relativeDrift: number;
+}
+
+/** Every third batch judges, the others fit. */
+export const holdoutEvery = 3;
+
+export type GramResults = Readonly<Partial<Record<keyof GramOutputs, FeedTensor | undefined>>>;
+
+/** Sums over batches, apart for those that judge and those that fit. */
+export class GramSums {
+  readonly #fit = new GramSum();
+  readonly #heldOut = new GramSum();
+  readonly #isSplit: boolean;
+
+  constructor(isSplit: boolean) {
+    this.#isSplit = isSplit;
+  }
+
+  add(results: GramResults, batch: number): void {
+    const isHeldOut = this.#isSplit && batch % holdoutEvery === holdoutEvery - 1;
+    (isHeldOut ? this.#heldOut : this.#fit).add(results);
+  }
+
+  finish(k: number): Measured {
+    const all = this.#fit;
+    all.merge(this.#heldOut);
+    return {
+      grams: all.finish(k),
+      holdout: this.#heldOut.elements > 0 ? this.#heldOut.finish(k) : undefined,
+      relativeDrift: all.power > 0 ? all.driftPower / all.power : 0,
+    };
+  }
+}
+
+/** Sums of Gram matrices, float64. */
+class GramSum {
+  hessian: Float64Array | undefined;
+  drift: Float64Array | undefined;
+  elements = 0;
+  power = 0;
+  driftPower = 0;
+
+  add({ hessian, drift, size, power, driftPower }: GramResults): void {
+    if (!hessian) return;
+    this.hessian = addUp(this.hessian, hessian.data);
+    if (drift) this.drift = addUp(this.drift, drift.data);
+    this.elements += numberOf(size);
+    this.power += numberOf(power);
+    this.driftPower += numberOf(driftPower);
+  }
+
+  merge(other: GramSum): void {
+    if (other.hessian) this.hessian = addUp(this.hessian, other.hessian);
+    if (other.drift) this.drift = addUp(this.drift, other.drift);
+    this.elements += other.elements;
+    this.power += other.power;
+    this.driftPower += other.driftPower;
+  }
+
+  /** (2/T) times the sums, in place. */
+  finish(k: number): StreamGrams {
+    const rows = this.elements / k;
+    const hessian = this.hessian ?? new Float64Array(k * k);
+    const drift = this.drift ?? new Float64Array(k * k);
+    const factor = rows > 0 ? 2 / rows : 0;
+    for (let i = 0; i < k; i++) {
+      // The runtime's product is symmetric only up to rounding.
+      for (let j = 0; j <= i; j++) {
+        const value = ((hessian[i * k + j] + hessian[j * k + i]) / 2) * factor;
+        hessian[i * k + j] = value;
+        hessian[j * k + i] = value;
+      }
+    }
+    for (let i = 0; i < drift.length; i++) drift[i] *= factor;
+    return { rows, hessian, drift };
+  }
+}
+
+const numberOf = (tensor: FeedTensor | undefined): number => Number(tensor?.data[0] ?? 0);

@@ -1,0 +1,111 @@
+/**
+ * Values of the streams between two steps, batch by batch: in memory up to a limit, in files beyond it.
+ * Invariant: what was put in comes out bit for bit.
+ */
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { BitloomError, invariant } from "../../core/errors.ts";
+import type { FeedTensor, TensorData } from "../../core/feeds.ts";
+
+/** The float model, or the one whose layers are being rounded. */
+export type Stream = "float" | "rounded";
+
+interface Entry {
+  readonly dtype: FeedTensor["dtype"];
+  readonly shape: readonly number[];
+  readonly bytes: number;
+  readonly place: TensorData | string;
+  /** The typed array that the bytes of a file belong to. */
+  readonly make: (bytes: ArrayBuffer) => TensorData;
+}
+
+export class StreamStore {
+  readonly #limit: number;
+  readonly #entries = new Map<string, Entry>();
+  #folder: Promise<string> | undefined;
+  #inMemory = 0;
+  #onDisk = 0;
+  #files = 0;
+  #peakMemory = 0;
+  #peakDisk = 0;
+
+  /** @param limitBytes - of values in memory. */
+  constructor(limitBytes: number) {
+    this.#limit = limitBytes;
+  }
+
+  /** Most bytes held at once so far. */
+  get peak(): { readonly memoryBytes: number; readonly diskBytes: number } {
+    return { memoryBytes: this.#peakMemory, diskBytes: this.#peakDisk };
+  }
+
+  async put(stream: Stream, batch: number, name: string, tensor: FeedTensor): Promise<void> {
+    const { dtype, shape, data } = tensor;
+    if (Array.isArray(data)) throw strings(name);
+    const view = data as Exclude<TensorData, readonly string[]>;
+    const bytes = view.byteLength;
+    const make = (buffer: ArrayBuffer) =>
+      new (view.constructor as new (buffer: ArrayBuffer) => TensorData)(buffer);
+    const isLarge = this.#inMemory + bytes > this.#limit;
+    const place = isLarge ? await this.#write(view) : data;
+    if (isLarge) this.#onDisk += bytes;
+    else this.#inMemory += bytes;
+    this.#peakMemory = Math.max(this.#peakMemory, this.#inMemory);
+    this.#peakDisk = Math.max(this.#peakDisk, this.#onDisk);
+    this.#entries.set(keyOf(stream, batch, name), { dtype, shape, bytes, place, make });
+  }
+
+  async get(stream: Stream, batch: number, name: string): Promise<FeedTensor> {
+    const entry = this.#entries.get(keyOf(stream, batch, name));
+    invariant(entry, `value "${name}" of batch ${batch} was not kept`);
+    const { dtype, shape, place, make } = entry;
+    if (typeof place !== "string") return { dtype, shape, data: place };
+    const bytes = await readFile(place);
+    const { buffer, byteOffset, byteLength } = bytes;
+    return { dtype, shape, data: make(buffer.slice(byteOffset, byteOffset + byteLength)) };
+  }
+
+  async drop(stream: Stream, batch: number, name: string): Promise<void> {
+    const key = keyOf(stream, batch, name);
+    const entry = this.#entries.get(key);
+    if (!entry) return;
+    this.#entries.delete(key);
+    if (typeof entry.place !== "string") this.#inMemory -= entry.bytes;
+    else {
+      this.#onDisk -= entry.bytes;
+      await rm(entry.place, { force: true });
+    }
+  }
+
+  /** Forgets everything and removes the files. */
+  async close(): Promise<void> {
+    this.#entries.clear();
+    if (this.#folder) await rm(await this.#folder, { recursive: true, force: true });
+  }
+
+  async #write(data: Exclude<TensorData, readonly string[]>): Promise<string> {
+    this.#folder ??= mkdtemp(join(tmpdir(), "bitloom-streams-"));
+    const path = join(await this.#folder, `${this.#files++}.bin`);
+    try {
+      await writeFile(path, new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
+    } catch (cause) {
+      throw new BitloomError(
+        "output",
+        `Cannot keep activations in "${path}": ${(cause as Error).message}. Free some disk space, set TMPDIR to a larger disk, or use less calibration data.`,
+        { path },
+        { cause },
+      );
+    }
+    return path;
+  }
+}
+
+const keyOf = (stream: Stream, batch: number, name: string) => `${stream} ${batch} ${name}`;
+
+const strings = (name: string) =>
+  new BitloomError(
+    "unsupported",
+    `Value "${name}" holds strings, which cannot be kept between the steps of a sequential run. Use --one-shot.`,
+    { what: "tensors of string", node: name },
+  );

@@ -1,0 +1,108 @@
+/**
+ * Whether and how the plan is quantized layer after layer: opens the checkpoint, runs the sequential stage, and keeps
+ * its result only if it is better on data that nothing was fitted to.
+ */
+import { lossOf, measureModels } from "../evaluate/index.ts";
+import type { PropagationReport } from "../report/index.ts";
+import { onnxRuntimeVersion } from "../runtime/index.ts";
+import { version } from "../version.ts";
+import { fingerprint, fingerprintModel } from "./artefact.ts";
+import { type Checkpoint, openCheckpoint } from "./checkpoint.ts";
+import type { Choice } from "./choice.ts";
+import type { QuantizePipelineOptions } from "./options.ts";
+import { buildModel, type Run } from "./run.ts";
+import { quantizeSequentially } from "./sequential.ts";
+
+export interface Propagated {
+  /** The run, with the weights that are written. */
+  readonly run: Run;
+  /** To be removed when the output is written. */
+  readonly checkpoint: Checkpoint | undefined;
+  /** null when every layer was rounded by itself. */
+  readonly propagation: PropagationReport | null;
+}
+
+/**
+ * Cost: see `walkStreams`; one pass over the gate split for each of the two models.
+ */
+export async function propagate(
+  run: Run,
+  choice: Choice,
+  options: QuantizePipelineOptions,
+): Promise<Propagated> {
+  const { journal, subject, searchLoss: loss, data, runtime } = run;
+  const { signal } = options;
+  const oneShot: Propagated = { run, checkpoint: undefined, propagation: null };
+  if (options.sequential === false) return oneShot;
+  if (subject.layers.some(({ uses }) => uses.some(({ dtype }) => dtype === "bfloat16"))) {
+    journal.notify({
+      code: "one-shot",
+      message:
+        "Layers are quantized one by one: ONNX Runtime's JavaScript API has no bfloat16 tensors to carry between them. Convert the model to float16 for sequential quantization.",
+    });
+    return oneShot;
+  }
+  const { sequential, checkpoint } = await journal.stage("propagate", async () => {
+    const checkpoint = await checkpointOf(run, choice, options);
+    const sequential = await quantizeSequentially(run, choice.picks, checkpoint);
+    return { sequential, checkpoint };
+  });
+  const candidate: Run = { ...run, weights: sequential.weights };
+  const qualities = await journal.stage("propagate", () =>
+    measureModels({
+      float: subject.model,
+      quantized: [candidate, run].map((one) => buildModel(one, choice.picks)),
+      dataset: data.gate,
+      loss,
+      runtime,
+      signal,
+      onEvent: journal.emit,
+    }),
+  );
+  const [ofSequential, ofOneShot] = qualities.map((quality) => {
+    const value = lossOf(quality);
+    return Number.isNaN(value) ? Number.POSITIVE_INFINITY : value;
+  });
+  const isBetter = ofSequential <= ofOneShot;
+  if (!isBetter) {
+    journal.notify({
+      code: "one-shot-wins",
+      message: `On the gate split layers rounded one by one are better (${ofOneShot.toPrecision(3)} against ${ofSequential.toPrecision(3)} ${loss.unit}); they are written. More calibration data helps the sequential ones.`,
+    });
+  }
+  return {
+    run: isBetter ? candidate : run,
+    checkpoint,
+    propagation: {
+      ...sequential.propagation,
+      loss: { sequential: ofSequential, oneShot: ofOneShot },
+      written: isBetter ? "sequential" : "one-shot",
+    },
+  };
+}
+
+/** The checkpoint of this run; undefined without one, or when methods have no name to recognize them by. */
+async function checkpointOf(
+  run: Run,
+  { picks }: Choice,
+  options: QuantizePipelineOptions,
+): Promise<Checkpoint | undefined> {
+  const { names, correction, methods, subject, data } = run;
+  const { checkpoint = `${options.output}.checkpoint` } = options;
+  if (checkpoint === false || names.quantizer === "custom" || correction.name === "custom") {
+    return undefined;
+  }
+  return openCheckpoint(
+    checkpoint,
+    fingerprint({
+      bitloom: version,
+      onnxRuntime: onnxRuntimeVersion(),
+      model: await fingerprintModel(subject.model),
+      data: data.calibrate.fingerprint,
+      quantizer: names.quantizer,
+      quantize: methods.quantize,
+      correction: [correction.name, correction.options],
+      picks: picks.map(({ layer, format }) => [layer, format.id]),
+    }),
+  );
+}

@@ -1,0 +1,158 @@
+/**
+ * The quantize stage, layer after layer: each group is corrected for the error that reaches it and rounded against what
+ * it will really see. Finished layers go to the checkpoint. No algorithm lives here.
+ */
+import { type StreamGroup, walkStreams } from "../calibrate/index.ts";
+import { BitloomError } from "../core/errors.ts";
+import type { WeightFormat } from "../core/format.ts";
+import type { Layer, LayerId } from "../core/layer.ts";
+import type { LayerScore } from "../core/plan.ts";
+import { dequantize, type QuantizedTensor } from "../core/quantized.ts";
+import type { LayerStats } from "../core/stats.ts";
+import type { Matrix } from "../core/tensor.ts";
+import { correctWeight } from "../correct/index.ts";
+import { quantizeWeight } from "../quantize/index.ts";
+import type { PropagatedLayer, PropagationReport } from "../report/index.ts";
+import type { Checkpoint, FinishedLayer } from "./checkpoint.ts";
+import type { Run } from "./run.ts";
+import type { WeightStore } from "./weights.ts";
+
+/** What is known before the result is measured. */
+export type Propagation = Omit<PropagationReport, "loss" | "written">;
+
+/**
+ * Quantizes the layers of a plan in topological order, with two streams of activations.
+ *
+ * @param checkpoint - finished layers are read from it and written to it; without one codes are held in memory.
+ * @returns the run's weights, with these codes for the plan's formats.
+ */
+export async function quantizeSequentially(
+  run: Run,
+  picks: readonly LayerScore[],
+  checkpoint: Checkpoint | undefined,
+): Promise<{ readonly weights: WeightStore; readonly propagation: Propagation }> {
+  const { subject, data, runtime, journal, options, correction, memoryLimitBytes } = run;
+  const formats = new Map(
+    picks.flatMap(({ layer, format }) =>
+      format.kind === "integer" ? [[layer, format] as const] : [],
+    ),
+  );
+  const held = new Map<LayerId, FinishedLayer>();
+  const load = (layer: LayerId) => checkpoint?.load(layer) ?? held.get(layer);
+  const resumed = new Set([...(checkpoint?.resumed ?? [])].filter((id) => formats.has(id)));
+  const notes = new Map<LayerId, PropagatedLayer>();
+  const thin: Layer[] = [];
+  const round = async (group: StreamGroup) => {
+    const rounded = new Map<LayerId, Matrix>();
+    for (const layer of group.layers) {
+      const format = formats.get(layer.id) as WeightFormat;
+      const known = resumed.has(layer.id) ? await load(layer.id) : undefined;
+      const finished = known ?? (await finishLayer(run, layer, format, group));
+      if (!known) {
+        if (checkpoint) await checkpoint.save(layer.id, finished);
+        else held.set(layer.id, finished);
+      }
+      const rows = group.measured?.grams.rows ?? Number.POSITIVE_INFINITY;
+      if (rows < 2 * layer.k) thin.push(layer);
+      notes.set(layer.id, finished.note as unknown as PropagatedLayer);
+      rounded.set(layer.id, dequantize(finished.quantized));
+    }
+    return rounded;
+  };
+  const { peak } = await walkStreams({
+    model: subject.model,
+    layers: subject.layers.filter(({ id }) => formats.has(id)),
+    dataset: data.calibrate,
+    runtime,
+    memoryLimitBytes,
+    needsHoldout: correction.method.needs.includes("holdout"),
+    isFinished: (layer) => resumed.has(layer),
+    round,
+    signal: options.signal,
+    onEvent: journal.emit,
+  });
+  if (thin.length > 0) {
+    const widest = Math.max(...thin.map(({ k }) => k));
+    journal.notify({
+      code: "few-rows",
+      message: `${thin.length} layers saw fewer than 2 rows per input feature (K up to ${widest}): their Hessians are poorly determined. Give more data with --calibration or --rows.`,
+    });
+  }
+  const weights: WeightStore = {
+    ...run.weights,
+    async codes(layer, format): Promise<QuantizedTensor> {
+      const finished = formats.get(layer.id)?.id === format.id ? await load(layer.id) : undefined;
+      return finished?.quantized ?? run.weights.codes(layer, format);
+    },
+  };
+  return {
+    weights,
+    propagation: {
+      correction: correction.name,
+      resumed: resumed.size,
+      ...peak,
+      layers: subject.layers.flatMap(({ id }) => notes.get(id) ?? []),
+    },
+  };
+}
+
+async function finishLayer(
+  run: Run,
+  layer: Layer,
+  format: WeightFormat,
+  { measured }: StreamGroup,
+): Promise<FinishedLayer> {
+  const { algebra, quantizer, methods, journal, correction, options } = run;
+  const { signal } = options;
+  const oneShot = run.stats.get(layer.id) ?? ({ layer: layer.id, tokens: 0 } as LayerStats);
+  const stats: LayerStats = measured
+    ? { ...oneShot, tokens: measured.grams.rows, hessian: measured.grams.hessian }
+    : oneShot;
+  const weight = await layer.readWeight();
+  const quantize = (target: Matrix, feed?: Float64Array) =>
+    quantizeWeight(
+      {
+        weight,
+        target,
+        feed,
+        format,
+        stats,
+        options: { ...methods.quantize, onEvent: journal.emit },
+        algebra,
+      },
+      quantizer,
+    );
+  try {
+    const corrected =
+      measured &&
+      (await correctWeight(
+        {
+          layer: layer.id,
+          weight,
+          grams: measured.grams,
+          holdout: measured.holdout,
+          activationOrder: methods.quantize.activationOrder,
+          takesFeed: quantizer.takesFeed ?? false,
+          options: { ...correction.options, signal, onEvent: journal.emit },
+          algebra,
+          quantize,
+        },
+        correction.method,
+      ));
+    const quantized =
+      corrected?.quantized ?? (await quantize(corrected?.target ?? weight, corrected?.feed));
+    const note: PropagatedLayer = {
+      layer: layer.id,
+      relativeDrift: measured?.relativeDrift ?? null,
+      alpha: corrected?.alpha ?? 0,
+      damping: corrected?.damping ?? 0,
+      objective: corrected && measured.relativeDrift > 0 ? corrected.objective : null,
+    };
+    return { quantized, note: { ...note } };
+  } catch (error) {
+    if (!(error instanceof BitloomError) || error.message.includes(layer.id)) throw error;
+    throw new BitloomError(error.code, `Layer "${layer.id}": ${error.message}`, error.detail, {
+      cause: error,
+    });
+  }
+}

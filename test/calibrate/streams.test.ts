@@ -1,0 +1,206 @@
+/** Walking two streams through a graph, against whole models whose activations are all exposed. */
+import { afterAll, describe, expect, test } from "vitest";
+import { planStreams, type StreamGroup, walkStreams } from "../../src/calibrate/streams/index.ts";
+import { StreamStore } from "../../src/calibrate/streams/store.ts";
+import type { Dataset } from "../../src/core/dataset.ts";
+import type { FeedTensor } from "../../src/core/feeds.ts";
+import type { Layer, LayerId } from "../../src/core/layer.ts";
+import type { Matrix } from "../../src/core/tensor.ts";
+import { findLayers } from "../../src/layers/index.ts";
+import type { Model } from "../../src/onnx/index.ts";
+import { createRuntime } from "../../src/runtime/index.ts";
+import {
+  datasetOf,
+  exposing,
+  normals,
+  numbersOf,
+  toyTransformer,
+  withWeight,
+} from "../support/toy-models.ts";
+import { decoderFeeds, llamaFused, llamaPlain } from "../support/transformers/index.ts";
+
+const runtime = createRuntime({ threads: 2 });
+afterAll(() => runtime.close());
+
+/** Coarse rounding, whatever the layer. */
+const coarse = ({ rows, cols, data }: Matrix): Matrix => ({
+  rows,
+  cols,
+  data: data.map((value) => Math.round(8 * value) / 8),
+});
+
+/** The model with some weights replaced. */
+const withWeights = (model: Model, weights: ReadonlyMap<Layer, Matrix>): Model =>
+  [...weights].reduce(
+    (made, [layer, weight]) => withWeight(made, layer.weight, layer.toStored(weight)),
+    model,
+  );
+
+/** Rows [T, K] of an activation in every batch. */
+async function rowsOf(model: Model, value: string, dataset: Dataset): Promise<number[][]> {
+  if (model.graph.inputs.some(({ name }) => name === value)) {
+    const batches = Array.from({ length: dataset.batches }, (_, i) => dataset.batch(i));
+    return (await Promise.all(batches)).map(({ feeds }) => numbersOf(feeds[value]));
+  }
+  const session = await runtime.open(exposing(model, [value]));
+  const all: number[][] = [];
+  for (let i = 0; i < dataset.batches; i++) {
+    all.push(numbersOf((await session.run((await dataset.batch(i)).feeds, [value]))[value]));
+  }
+  await session.release();
+  return all;
+}
+
+/** (2/T) Σ aᵀb over rows. */
+function gram(a: readonly number[], b: readonly number[], k: number): Float64Array {
+  const rows = a.length / k;
+  const sum = new Float64Array(k * k);
+  for (let t = 0; t < rows; t++)
+    for (let i = 0; i < k; i++)
+      for (let j = 0; j < k; j++) sum[i * k + j] += (2 / rows) * a[t * k + i] * b[t * k + j];
+  return sum;
+}
+
+function expectClose(got: Float64Array, wanted: Float64Array, scale: number, tolerance: number) {
+  let worst = 0;
+  for (let i = 0; i < wanted.length; i++) worst = Math.max(worst, Math.abs(got[i] - wanted[i]));
+  expect(got.length).toBe(wanted.length);
+  expect(worst).toBeLessThanOrEqual(tolerance * scale);
+}
+
+const largest = (values: Float64Array) =>
+  values.reduce((most, x) => Math.max(most, Math.abs(x)), 0);
+
+/** Every group's statistics against those of whole models; returns the order of the layers. */
+async function checkWalk(
+  model: Model,
+  dataset: Dataset,
+  memoryLimitBytes: number,
+  tolerance = 2e-5,
+) {
+  const { layers } = findLayers(model.graph);
+  const rounded = new Map<Layer, Matrix>();
+  const order: string[] = [];
+  const check = async ({ layers, measured }: StreamGroup) => {
+    const [layer] = layers;
+    if (measured) {
+      const { activation } = layer.uses[0];
+      const [x, y] = [
+        await rowsOf(model, activation, dataset),
+        await rowsOf(withWeights(model, rounded), activation, dataset),
+      ];
+      const parts = [
+        [measured.grams, x.flat(), y.flat()],
+        [
+          measured.holdout,
+          x.filter((_, i) => i % 3 === 2).flat(),
+          y.filter((_, i) => i % 3 === 2).flat(),
+        ],
+      ] as const;
+      for (const [grams, float, quantized] of parts) {
+        if (!grams) {
+          expect(dataset.batches).toBeLessThan(3);
+          continue;
+        }
+        expect(grams.rows).toBe(quantized.length / layer.k);
+        const hessian = gram(quantized, quantized, layer.k);
+        const difference = float.map((value, i) => value - quantized[i]);
+        expectClose(grams.hessian, hessian, largest(hessian), tolerance);
+        expectClose(grams.drift, gram(difference, quantized, layer.k), largest(hessian), tolerance);
+      }
+    }
+    const result = new Map<LayerId, Matrix>();
+    for (const one of layers) {
+      order.push(one.id);
+      const weight = coarse(await one.readWeight());
+      result.set(one.id, weight);
+      rounded.set(one, weight);
+    }
+    return result;
+  };
+  const summary = await walkStreams({
+    model,
+    layers,
+    dataset,
+    runtime,
+    memoryLimitBytes,
+    needsHoldout: true,
+    isFinished: () => false,
+    round: check,
+  });
+  expect([...order].sort()).toEqual(layers.map(({ id }) => id).sort());
+  return { order, summary };
+}
+
+const decoderData = (model: Model, batches: number) =>
+  datasetOf(
+    Array.from({ length: batches }, (_, seed) =>
+      decoderFeeds(model, { batch: 2, sequence: 7, past: 0, seed: seed + 1 }),
+    ),
+  );
+
+describe("what reaches each group is what whole models compute", () => {
+  test.each([
+    ["everything in memory", 1e9],
+    ["everything in files", 0],
+  ])("toy transformer, %s", async (_, limit) => {
+    const model = toyTransformer();
+    const [input] = model.graph.inputs;
+    const feeds = Array.from({ length: 4 }, (_, seed) => ({
+      [input.name]: feedOf(input.dtype, [1, 6], seed),
+    }));
+    const { summary } = await checkWalk(model, datasetOf(feeds), limit);
+    expect(summary.peak.diskBytes > 0).toBe(limit === 0);
+  });
+
+  test.each([
+    ["plain", () => llamaPlain()],
+    ["fused", () => llamaFused()],
+    ["plain without cache", () => llamaPlain({ cache: false })],
+  ])("llama, %s", async (_, make) => {
+    const model = make();
+    await checkWalk(model, decoderData(model, 2), 1e9);
+  });
+
+  test("llama in float16", async () => {
+    const model = llamaFused({ dtype: "float16" });
+    await checkWalk(model, decoderData(model, 3), 1e9, 4e-3);
+  });
+});
+
+const feedOf = (dtype: string | undefined, shape: number[], seed: number): FeedTensor =>
+  dtype === "int64"
+    ? {
+        dtype,
+        shape,
+        data: BigInt64Array.from(normals(6, seed + 1), (x) => BigInt(Math.floor(Math.abs(3 * x)))),
+      }
+    : { dtype: "float32", shape, data: normals(shape[0] * shape[1], seed + 1) };
+
+test("every node runs once: the steps of a plan share none", () => {
+  const model = llamaPlain();
+  const { layers } = findLayers(model.graph);
+  const { steps } = planStreams(model, layers);
+  const nodes = steps.flatMap(({ nodes }) => nodes.map(({ name }) => name));
+  expect(new Set(nodes).size).toBe(nodes.length);
+  const groups = steps.map(({ layers }) => layers.map(({ id }) => id.split("/").at(-2)).join());
+  expect(groups.filter((group) => group === "q_proj,k_proj,v_proj").length).toBeGreaterThan(0);
+});
+
+test("the store gives back what it got, from memory and from files, and leaves none behind", async () => {
+  const store = new StreamStore(100);
+  const tensors: readonly FeedTensor[] = [
+    { dtype: "float32", shape: [2, 3], data: normals(6, 1) },
+    { dtype: "int64", shape: [20], data: BigInt64Array.from({ length: 20 }, (_, i) => BigInt(-i)) },
+    { dtype: "float16", shape: [40], data: Uint16Array.from({ length: 40 }, (_, i) => i * 999) },
+    { dtype: "bool", shape: [3], data: Uint8Array.of(1, 0, 1) },
+  ];
+  for (const [i, tensor] of tensors.entries()) await store.put("float", i, "x", tensor);
+  expect(store.peak.diskBytes).toBe(240);
+  for (const [i, tensor] of tensors.entries()) {
+    expect(await store.get("float", i, "x")).toEqual(tensor);
+    await store.drop("float", i, "x");
+  }
+  await expect(store.get("float", 0, "x")).rejects.toThrow(/not kept/);
+  await store.close();
+});
