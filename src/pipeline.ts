@@ -72,7 +72,13 @@ export async function quantize(
         onEvent: journal.emit,
       }),
     );
-    requireQuality(quality, options);
+    try {
+      requireQuality(quality, options);
+    } catch (error) {
+      // The result is known, so there is nothing to go on with.
+      await checkpoint?.remove();
+      throw error;
+    }
     const saved = await journal.stage("save", async () => {
       const { externalData = "auto" } = options;
       const files = await saveModel(model, output, {

@@ -12,6 +12,8 @@ test("the exported names are these; a change here is a change of the public API"
       "calibrateModel",
       "checkOutputs",
       "chooseLoss",
+      "correctWeight",
+      "corrections",
       "createRuntime",
       "createSession",
       "defaultFormats",

@@ -16,6 +16,7 @@ import { hessian } from "./statistics/hessian.ts";
 import { meanSquare } from "./statistics/mean-square.ts";
 import { outputPower } from "./statistics/output-power.ts";
 import { rowFrequency } from "./statistics/row-frequency.ts";
+import { unfoldedCount } from "./unfold.ts";
 
 export * from "./data/index.ts";
 export type { Probe, Statistic } from "./statistic.ts";
@@ -103,13 +104,17 @@ export async function calibrate<S extends StatName>(
   );
 }
 
-/** Every layer's rows are counted: the first axes of its activation. */
+/** Every layer's rows are counted: the first axes of its activation, or the measured positions of its window. */
 function rowCounters(layer: Layer, model: Model): Probe[] {
-  return layer.uses.map((use) => ({
-    key: activationKey(model, use),
-    emit: (tap) => tap.op("Size", [use.activation]),
+  const { groups, k } = layer;
+  return layer.uses.map(({ activation, window, ...use }) => ({
+    key: activationKey(model, { activation, window, ...use }),
+    emit: (tap) =>
+      window ? unfoldedCount(tap, activation, window, groups * k) : tap.op("Size", [activation]),
     merge: (total, [size]) =>
-      Float64Array.of((total?.[0] ?? 0) + Number(size) / (use.opType === "Gather" ? 1 : layer.k)),
+      Float64Array.of(
+        (total?.[0] ?? 0) + Number(size) / (window || use.opType === "Gather" ? 1 : k),
+      ),
   }));
 }
 
@@ -143,7 +148,7 @@ function collect<S extends StatName>(
     if (totals.length === 0 || tokens === 0) return [name, undefined];
     // Layers with the same measurements get the same value: one Hessian, and one factor of it, for q, k and v.
     const key = measured.map(({ output }) => output).join();
-    if (!shared.has(key)) shared.set(key, statistics[name].finish(totals, tokens));
+    if (!shared.has(key)) shared.set(key, statistics[name].finish(totals, tokens, layer));
     return [name, shared.get(key)];
   });
   return { layer: layer.id, tokens, ...Object.fromEntries(values) } as LayerStats<S>;

@@ -13,9 +13,9 @@ import type { Matrix } from "./tensor.ts";
 export interface StreamGrams {
   /** T. */
   readonly rows: number;
-  /** H = (2/T) X̂ᵀX̂, float64 [K, K], symmetric, undamped. */
+  /** H = (2/T) X̂ᵀX̂, float64 [K, K], symmetric, undamped; [G, K, K] where rows fall into groups (`Layer.groups`). */
   readonly hessian: Float64Array;
-  /** C = (2/T) (X − X̂)ᵀX̂, float64 [K, K]: C_ij couples the drift of input i with the quantized input j. */
+  /** C = (2/T) (X − X̂)ᵀX̂, float64 of the same shape: C_ij couples the drift of input i with the quantized input j. */
   readonly drift: Float64Array;
   /**
    * (2/T) (X − X̂)ᵀ(X − X̂), float64 [K, K]. Only for reports: without it objectives are counted from J(W), which

@@ -6,7 +6,8 @@ import type { FloatType } from "../core/layer.ts";
 import { type DType, dtypeFromCode } from "../core/tensor.ts";
 import { type Graph, type Node, storedConstant, type TensorSource } from "../onnx/index.ts";
 
-export interface ConstantMatrix {
+/** A matrix; or the kernels of a convolution, whose first axis counts its outputs. */
+export interface ConstantWeight {
   /** Value name of the stored tensor. */
   readonly root: string;
   readonly tensor: TensorSource;
@@ -26,14 +27,19 @@ const floats: readonly DType[] = ["float32", "float16", "bfloat16"];
 const isFloat = (dtype: DType | undefined): dtype is FloatType =>
   dtype !== undefined && floats.includes(dtype);
 
+/** Two dimensions, or those of a convolution over one to three axes. */
+type WeightRank = "matrix" | "kernels";
+
 /**
+ * @param rank - what the use can read.
  * @returns the constant behind `value`; a reason when it is constant but cannot be a weight matrix; undefined when
  *   it is computed from the graph's inputs.
  */
 export function resolveConstant(
   graph: Graph,
   value: string,
-): ConstantMatrix | { readonly skipped: string } | undefined {
+  rank: WeightRank = "matrix",
+): ConstantWeight | { readonly skipped: string } | undefined {
   const path: Node[] = [];
   let transposed = false;
   let castTo: FloatType | undefined;
@@ -45,7 +51,15 @@ export function resolveConstant(
         return { skipped: `${weight} is ${tensor.dtype}; expected ${floats.join(", ")}` };
       }
       const { length } = tensor.shape;
-      if (length !== 2) return { skipped: `${weight} has ${length} dimensions, not 2` };
+      if (rank === "matrix" && length !== 2) {
+        return { skipped: `${weight} has ${length} dimensions, not 2` };
+      }
+      if (rank === "kernels" && (length < 3 || length > 5)) {
+        return { skipped: `${weight} has ${length} dimensions; expected 3 to 5` };
+      }
+      if (rank === "kernels" && path.some(({ opType }) => opType === "Transpose")) {
+        return { skipped: `${weight} is behind a Transpose` };
+      }
       if (tensor.shape.includes(0)) return { skipped: `${weight} is empty` };
       return { root: current, tensor, transposed, dtype: castTo ?? tensor.dtype, path };
     }

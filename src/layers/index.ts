@@ -4,7 +4,13 @@
  */
 import { BitloomError } from "../core/errors.ts";
 import type { Layer, SkippedNode } from "../core/layer.ts";
-import { type Matrix, toBfloat16Bits, toFloat16Bits, toFloat32 } from "../core/tensor.ts";
+import {
+  elementCount,
+  type Matrix,
+  toBfloat16Bits,
+  toFloat16Bits,
+  toFloat32,
+} from "../core/tensor.ts";
 import type { Graph, Node } from "../onnx/index.ts";
 import { resolveConstant } from "./constant.ts";
 import { conv } from "./conv.ts";
@@ -135,16 +141,22 @@ function whyNotAlone(
       return `${label} is also read by "${stranger.node.name}" (${stranger.node.opType}), which needs it in float`;
     }
   }
-  if (new Set(found.map(({ match }) => match.storedTransposed)).size > 1) {
-    return `the nodes that share ${label.slice(4)} disagree on its orientation`;
-  }
+  const disagree = <T>(of: (match: LayerMatch) => T) =>
+    new Set(found.map(({ match }) => of(match))).size > 1;
+  const sharing = `the nodes that share ${label.slice(4)} disagree on its`;
+  if (disagree(({ storedTransposed }) => storedTransposed)) return `${sharing} orientation`;
+  if (disagree(groupsOf)) return `${sharing} groups`;
   return undefined;
 }
+
+const groupsOf = ({ use }: LayerMatch) => use.window?.groups ?? 1;
 
 function toLayer(root: string, matches: readonly LayerMatch[]): Layer {
   const { tensor } = matches[0].weight;
   const transpose = matches[0].storedTransposed;
-  const [rows, cols] = tensor.shape;
+  const { shape } = tensor;
+  const [rows, ...rest] = shape;
+  const cols = elementCount(rest);
   return {
     id: matches[0].use.node,
     opType: [...new Set(matches.map(({ use }) => use.opType))].join("+"),
@@ -153,6 +165,7 @@ function toLayer(root: string, matches: readonly LayerMatch[]): Layer {
     path: [...new Set(matches.flatMap(({ weight }) => weight.path.map((node) => node.name)))],
     n: transpose ? cols : rows,
     k: transpose ? rows : cols,
+    groups: groupsOf(matches[0]),
     uses: matches.map(({ use }) => use),
     async readWeight(): Promise<Matrix> {
       const data = toFloat32(tensor.dtype as Layer["dtype"], await tensor.bytes());
@@ -169,7 +182,6 @@ function toLayer(root: string, matches: readonly LayerMatch[]): Layer {
     },
     toStored(weight) {
       const { data } = transpose ? transposed(weight) : weight;
-      const shape = [rows, cols];
       if (tensor.dtype === "float16") {
         return { dtype: "float16", shape, data: Uint16Array.from(data, toFloat16Bits) };
       }

@@ -3,11 +3,11 @@
  */
 import type { LayerUse } from "../core/layer.ts";
 import type { Graph, Node } from "../onnx/index.ts";
-import type { ConstantMatrix } from "./constant.ts";
+import type { ConstantWeight } from "./constant.ts";
 
 export interface LayerMatch {
   readonly use: LayerUse;
-  readonly weight: ConstantMatrix;
+  readonly weight: ConstantWeight;
   /** Which input of the node the weight is. */
   readonly position: number;
   /** True when W [N, K] is the transpose of the stored tensor. */
@@ -24,4 +24,10 @@ export interface LayerKind {
 export function intAttribute(node: Node, name: string, fallback: number): number {
   const attribute = node.attributes.get(name);
   return attribute?.type === "int" ? attribute.value : fallback;
+}
+
+/** The integer values of an attribute, or undefined when the node leaves it out. */
+export function intsAttribute(node: Node, name: string): readonly number[] | undefined {
+  const attribute = node.attributes.get(name);
+  return attribute?.type === "ints" ? attribute.value : undefined;
 }

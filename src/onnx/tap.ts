@@ -14,6 +14,8 @@ export interface GraphTap {
     inputs: readonly string[],
     attributes?: Readonly<Record<string, Attribute>>,
   ): string;
+  /** What `make` gives, made once for each key. */
+  once<T>(key: string, make: () => T): T;
   /** An int64 constant. */
   int64(values: readonly number[], shape?: readonly number[]): string;
   /** A float32 scalar constant. */
@@ -24,6 +26,8 @@ export interface GraphTap {
   rows(value: string, columns: number): string;
   /** ReduceSum, ReduceMax, ReduceSumSquare … over `axes`, or over everything. */
   reduce(opType: string, value: string, axes?: readonly number[], keepDims?: boolean): string;
+  /** The value with zeros around it; negative counts cut off. */
+  pad(value: string, before: readonly number[], after: readonly number[]): string;
   /** Several scalars as one vector. */
   concatenateScalars(values: readonly string[]): string;
   /** Makes a float32 value a graph output under a name of its own. */
@@ -35,18 +39,23 @@ export interface GraphTap {
 /** Opset from which each reduction takes its axes as an input instead of an attribute. */
 const axesAsInput: Readonly<Record<string, number>> = { ReduceSum: 13 };
 const axesAsInputOthers = 18;
+/** The same of Pad's counts. */
+const padsAsInput = 11;
 
 /** A tap on the graph that `editor` edits. */
 export function createTap(editor: ModelEditor): GraphTap {
   const opset = editor.model.opsets.get("") ?? 1;
-  const floats = new Map<string, string>();
-  const matrices = new Map<string, string>();
+  const made = new Map<string, unknown>();
   const tap: GraphTap = {
     op(opType, inputs, attributes = {}) {
       const name = editor.uniqueName(`bitloom_${opType}`);
       const output = `${name}_output`;
       editor.addNodes([{ name, opType, inputs, outputs: [output], attributes }]);
       return output;
+    },
+    once<T>(key: string, make: () => T): T {
+      if (!made.has(key)) made.set(key, make());
+      return made.get(key) as T;
     },
     int64(values, shape = [values.length]) {
       const bytes = bytesOf(BigInt64Array.from(values, BigInt));
@@ -61,18 +70,13 @@ export function createTap(editor: ModelEditor): GraphTap {
       });
     },
     toFloat(value) {
-      const known = floats.get(value);
-      if (known) return known;
-      const cast = tap.op("Cast", [value], { to: attribute.int(dtypes.float32.code) });
-      floats.set(value, cast);
-      return cast;
+      const to = attribute.int(dtypes.float32.code);
+      return tap.once(`float ${value}`, () => tap.op("Cast", [value], { to }));
     },
     rows(value, columns) {
-      const known = matrices.get(value);
-      if (known) return known;
-      const matrix = tap.op("Reshape", [tap.toFloat(value), tap.int64([-1, columns])]);
-      matrices.set(value, matrix);
-      return matrix;
+      return tap.once(`rows ${value}`, () =>
+        tap.op("Reshape", [tap.toFloat(value), tap.int64([-1, columns])]),
+      );
     },
     reduce(opType, value, axes, keepDims = false) {
       const keepdims = attribute.int(keepDims ? 1 : 0);
@@ -80,6 +84,12 @@ export function createTap(editor: ModelEditor): GraphTap {
       return opset >= (axesAsInput[opType] ?? axesAsInputOthers)
         ? tap.op(opType, [value, tap.int64(axes)], { keepdims })
         : tap.op(opType, [value], { keepdims, axes: attribute.ints(axes) });
+    },
+    pad(value, before, after) {
+      const pads = [...before, ...after];
+      return opset >= padsAsInput
+        ? tap.op("Pad", [value, tap.int64(pads)])
+        : tap.op("Pad", [value], { pads: attribute.ints(pads) });
     },
     concatenateScalars(values) {
       const one = tap.int64([1]);

@@ -16,7 +16,7 @@ import { BitloomError, isBitloomError } from "../core/errors.ts";
 import { float32Format, type WeightFormat, withScaleType } from "../core/format.ts";
 import type { LayerAlternatives } from "../core/plan.ts";
 import { supports, weightBytes } from "../rewrite/index.ts";
-import { onlyAddsPadding, type Subject } from "./subject.ts";
+import { fittingFormats, type Subject } from "./subject.ts";
 
 /**
  * Every layer with its exact bytes in every format it may take, all losses 0. Assumes that scales fit the target's
@@ -30,10 +30,10 @@ export function unscoredAlternatives(
 ): LayerAlternatives[] {
   return layers.map((layer) => {
     const pinned = formatsFor(layer.id, pins);
-    const possible = (pinned.length > 0 ? pinned : formats)
+    const asked = pinned.length > 0 ? pinned : formats;
+    const possible = fittingFormats(asked, layer, pinned.length > 0)
       .map((format) => withScaleType(format, target.scaleType))
-      .filter((format) => supports(target, layer, format, opset) === true)
-      .filter((format) => pinned.length > 0 || !onlyAddsPadding(format, layer));
+      .filter((format) => supports(target, layer, format, opset) === true);
     const offered = possible.length > 0 ? possible : [float32Format];
     const alternatives = offered.map((format) => {
       const bytes = weightBytes(target, layer, format, opset);

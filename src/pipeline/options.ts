@@ -109,6 +109,8 @@ export function withPlanMethods(options: QuantizePipelineOptions): QuantizePipel
 export interface ResolvedCorrection {
   readonly name: string;
   readonly method: Correction;
+  /** As it was asked for. */
+  readonly given: CorrectionName | Correction;
   readonly options: { readonly alpha?: number | undefined; readonly damping?: number | undefined };
 }
 
@@ -117,6 +119,7 @@ export function resolveCorrectionOptions(options: MethodOptions): ResolvedCorrec
   return {
     name: typeof correction === "string" ? correction : "custom",
     method: resolveCorrection(correction),
+    given: correction,
     options: { alpha, damping },
   };
 }

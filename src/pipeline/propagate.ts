@@ -42,14 +42,11 @@ export async function propagate(
     });
     return oneShot;
   }
-  const { sequential, checkpoint } = await journal.stage("propagate", async () => {
-    const checkpoint = await checkpointOf(run, choice, options);
+  const checkpoint = await checkpointOf(run, choice, options);
+  const { sequential, candidate, qualities } = await journal.stage("propagate", async () => {
     const sequential = await quantizeSequentially(run, choice.picks, checkpoint);
-    return { sequential, checkpoint };
-  });
-  const candidate: Run = { ...run, weights: sequential.weights };
-  const qualities = await journal.stage("propagate", () =>
-    measureModels({
+    const candidate: Run = { ...run, weights: sequential.weights };
+    const qualities = await measureModels({
       float: subject.model,
       quantized: [candidate, run].map((one) => buildModel(one, choice.picks)),
       dataset: data.gate,
@@ -57,8 +54,9 @@ export async function propagate(
       runtime,
       signal,
       onEvent: journal.emit,
-    }),
-  );
+    });
+    return { sequential, candidate, qualities };
+  });
   const [ofSequential, ofOneShot] = qualities.map((quality) => {
     const value = lossOf(quality);
     return Number.isNaN(value) ? Number.POSITIVE_INFINITY : value;

@@ -3,17 +3,20 @@
  * it will really see. Finished layers go to the checkpoint. No algorithm lives here.
  */
 import { type StreamGroup, walkStreams } from "../calibrate/index.ts";
-import { BitloomError } from "../core/errors.ts";
+import type { Dataset } from "../core/dataset.ts";
+import { BitloomError, isBitloomError } from "../core/errors.ts";
 import type { WeightFormat } from "../core/format.ts";
 import type { Layer, LayerId } from "../core/layer.ts";
 import type { LayerScore } from "../core/plan.ts";
 import { dequantize, type QuantizedTensor } from "../core/quantized.ts";
 import type { LayerStats } from "../core/stats.ts";
 import type { Matrix } from "../core/tensor.ts";
-import { correctWeight } from "../correct/index.ts";
+import { corrections, correctWeight } from "../correct/index.ts";
 import { quantizeWeight } from "../quantize/index.ts";
 import type { PropagatedLayer, PropagationReport } from "../report/index.ts";
+import type { BatchSource } from "../runtime/index.ts";
 import type { Checkpoint, FinishedLayer } from "./checkpoint.ts";
+import type { ResolvedCorrection } from "./options.ts";
 import type { Run } from "./run.ts";
 import type { WeightStore } from "./weights.ts";
 
@@ -31,7 +34,8 @@ export async function quantizeSequentially(
   picks: readonly LayerScore[],
   checkpoint: Checkpoint | undefined,
 ): Promise<{ readonly weights: WeightStore; readonly propagation: Propagation }> {
-  const { subject, data, runtime, journal, options, correction, memoryLimitBytes } = run;
+  const { subject, runtime, journal, options, memoryLimitBytes } = run;
+  const { dataset, correction } = await judgedData(run);
   const formats = new Map(
     picks.flatMap(({ layer, format }) =>
       format.kind === "integer" ? [[layer, format] as const] : [],
@@ -47,7 +51,7 @@ export async function quantizeSequentially(
     for (const layer of group.layers) {
       const format = formats.get(layer.id) as WeightFormat;
       const known = resumed.has(layer.id) ? await load(layer.id) : undefined;
-      const finished = known ?? (await finishLayer(run, layer, format, group));
+      const finished = known ?? (await finishLayer({ ...run, correction }, layer, format, group));
       if (!known) {
         if (checkpoint) await checkpoint.save(layer.id, finished);
         else held.set(layer.id, finished);
@@ -62,7 +66,7 @@ export async function quantizeSequentially(
   const { peak } = await walkStreams({
     model: subject.model,
     layers: subject.layers.filter(({ id }) => formats.has(id)),
-    dataset: data.calibrate,
+    dataset,
     runtime,
     memoryLimitBytes,
     needsHoldout: correction.method.needs.includes("holdout"),
@@ -96,6 +100,51 @@ export async function quantizeSequentially(
   };
 }
 
+/** Fewer batches than this leave none to judge by. */
+const judgedBatches = 3;
+
+/**
+ * The calibration data in batches enough for a correction that judges by some of them; without a correction where
+ * there are too few samples for that.
+ */
+async function judgedData({ data, correction, journal }: Run): Promise<{
+  readonly dataset: BatchSource;
+  readonly correction: ResolvedCorrection;
+}> {
+  const { calibrate } = data;
+  const needsHoldout = correction.method.needs.includes("holdout");
+  if (!needsHoldout || calibrate.batches >= judgedBatches)
+    return { dataset: calibrate, correction };
+  const parts = thirds(calibrate);
+  if (parts) {
+    const batches = parts.flatMap((part) =>
+      Array.from({ length: part.batches }, (_, index) => () => part.batch(index)),
+    );
+    const dataset = { batches: batches.length, batch: (index: number) => batches[index]() };
+    return { dataset, correction };
+  }
+  journal.notify({
+    code: "no-correction",
+    message: `Correction ${correction.name} judges by held-out samples, and there are only ${calibrate.samples}: layers are rounded in order, but not corrected. Give more data with --calibration or --rows.`,
+  });
+  return { dataset: calibrate, correction: { ...correction, ...uncorrected } };
+}
+
+const uncorrected = { name: "none", given: "none", method: corrections.none, options: {} } as const;
+
+/** Three parts of consecutive samples; undefined where they do not fill a batch each. */
+function thirds(dataset: Dataset): readonly Dataset[] | undefined {
+  const cut = (part: number) => Math.floor((part * dataset.samples) / judgedBatches);
+  try {
+    return [0, 1, 2].map((part) =>
+      dataset.select(Array.from({ length: cut(part + 1) - cut(part) }, (_, i) => cut(part) + i)),
+    );
+  } catch (error) {
+    if (isBitloomError(error, "bad-data")) return undefined;
+    throw error;
+  }
+}
+
 async function finishLayer(
   run: Run,
   layer: Layer,
@@ -123,21 +172,23 @@ async function finishLayer(
       quantizer,
     );
   try {
+    // Of a grouped convolution only the Hessians are taken along: a correction knows one group.
+    const correctable = layer.groups === 1 ? measured : undefined;
     const corrected =
-      measured &&
+      correctable &&
       (await correctWeight(
         {
           layer: layer.id,
           weight,
-          grams: measured.grams,
-          holdout: measured.holdout,
+          grams: correctable.grams,
+          holdout: correctable.holdout,
           activationOrder: methods.quantize.activationOrder,
           takesFeed: quantizer.takesFeed ?? false,
           options: { ...correction.options, signal, onEvent: journal.emit },
           algebra,
           quantize,
         },
-        correction.method,
+        correction.given,
       ));
     const quantized =
       corrected?.quantized ?? (await quantize(corrected?.target ?? weight, corrected?.feed));
@@ -146,7 +197,7 @@ async function finishLayer(
       relativeDrift: measured?.relativeDrift ?? null,
       alpha: corrected?.alpha ?? 0,
       damping: corrected?.damping ?? 0,
-      objective: corrected && measured.relativeDrift > 0 ? corrected.objective : null,
+      objective: corrected && correctable.relativeDrift > 0 ? corrected.objective : null,
     };
     return { quantized, note: { ...note } };
   } catch (error) {

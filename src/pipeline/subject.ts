@@ -9,6 +9,7 @@ import {
   float32Format,
   formatGrid,
   integerBits,
+  integerFormat,
   parseFormat,
   type WeightFormat,
   withScaleType,
@@ -86,7 +87,7 @@ function nothingToQuantize(skipped: readonly SkippedNode[]): BitloomError {
   const list = reasons.map(([reason, count]) => `${count} × ${reason}`).join("; ");
   return new BitloomError(
     "unsupported",
-    `The model has no layer that can be quantized: expected a MatMul, Gemm or Gather with a constant float matrix, got ${list || "no node with a constant weight"}.`,
+    `The model has no layer that can be quantized: expected a MatMul, Gemm, Gather or Conv with a constant float weight, got ${list || "no node with a constant weight"}.`,
     { what: "quantization" },
   );
 }
@@ -129,9 +130,24 @@ export interface LayerFormats {
   readonly floats: readonly WeightFormat[];
 }
 
-/** Whether a block is so long that the next smaller one says the same with less padding. */
-export const onlyAddsPadding = (format: WeightFormat, { k }: Layer): boolean =>
-  format.kind === "integer" && format.blockSize >= 2 * k;
+/**
+ * What a layer can make of the formats on offer. Blocks so long that the next smaller one says the same with less
+ * padding are left out, unless the layer is pinned to them. Kernels of convolutions are unpacked before they are used,
+ * so that they need no padding to a block: one as long as the row is the whole row.
+ */
+export function fittingFormats(
+  formats: readonly WeightFormat[],
+  { k, uses }: Layer,
+  isPinned: boolean,
+): WeightFormat[] {
+  if (!uses.some(({ opType }) => opType === "Conv")) {
+    return formats.filter(({ blockSize }) => isPinned || blockSize < 2 * k);
+  }
+  const fitting = formats.map((format) =>
+    format.blockSize >= k ? integerFormat({ ...format, blockSize: 0 }) : format,
+  );
+  return [...new Map(fitting.map((format) => [format.id, format])).values()];
+}
 
 /**
  * The formats each layer may take: what it is pinned to, else what was asked for, as far as the target can express it.
@@ -154,11 +170,12 @@ export async function formatsOfLayers(
     const floats = asked.filter(({ kind }) => kind === "float");
     const weight = target.scaleType === "float16" ? await layer.readWeight() : undefined;
     let wide = false;
-    for (const format of asked.filter(({ kind }) => kind === "integer")) {
+    const integersAsked = asked.filter(({ kind }) => kind === "integer");
+    for (const format of fittingFormats(integersAsked, layer, pinned.length > 0)) {
       const typed = withScaleType(format, target.scaleType);
       const answer = supports(target, layer, typed, opset);
       if (answer !== true) reasons.set(layer.id, answer);
-      else if (pinned.length > 0 || !onlyAddsPadding(format, layer)) {
+      else {
         const scaleType = weight ? scaleTypeFor(weight, typed) : "float32";
         wide ||= weight !== undefined && scaleType === "float32";
         integers.push(withScaleType(typed, scaleType));
@@ -171,8 +188,7 @@ export async function formatsOfLayers(
         message: `Scales of "${layer.id}" do not fit float16; float32 scales are used where needed.`,
       });
     }
-    const wantsIntegers = asked.some(({ kind }) => kind === "integer");
-    if (integers.length === 0 && wantsIntegers) {
+    if (integers.length === 0 && integersAsked.length > 0) {
       notify({
         code: "left-in-float",
         layer: layer.id,

@@ -6,13 +6,15 @@ import { BitloomError, invariant } from "../core/errors.ts";
 import type { QuantizeInput, Quantizer } from "../core/method.ts";
 import type { QuantizedTensor } from "../core/quantized.ts";
 import { gptq } from "./gptq.ts";
+import { hqq } from "./hqq.ts";
+import { quantizeGroups } from "./row-groups.ts";
 import { rtn } from "./rtn.ts";
 
 export type { QuantizeInput, QuantizeOptions, Quantizer } from "../core/method.ts";
 export { scaleTypeFor } from "./scale-type.ts";
 
 /** Registered quantizers; the key is the file name. */
-export const quantizers = { rtn, gptq } satisfies Record<string, Quantizer>;
+export const quantizers = { rtn, gptq, hqq } satisfies Record<string, Quantizer>;
 
 export type QuantizerName = keyof typeof quantizers;
 
@@ -52,5 +54,5 @@ export async function quantizeWeight(
   );
   const resolved = resolveQuantizer(quantizer);
   invariant(!feed || resolved.takesFeed, "a feed for a quantizer that takes none");
-  return resolved.quantize(input);
+  return quantizeGroups(input, (group) => resolved.quantize(group));
 }

@@ -51,6 +51,7 @@ export const dequantizeLinear: Form = {
       { output },
     );
   },
+  unpack: dequantized,
 };
 
 /** Symmetric codes are stored signed and need no zero point; asymmetric ones unsigned, as they are. */

@@ -1,13 +1,21 @@
 /**
  * Puts one quantized layer into a graph: stores its tensors once, then replaces every node that used the weight.
- * Whatever the use was (rank, bias, transposition, element type), the form only ever sees Y = X Wᵀ in float32.
+ * Whatever the use was (rank, bias, transposition, element type), the form only ever sees Y = X Wᵀ in float32, or
+ * gives W itself in front of a node that stays (Conv).
  */
 import { invariant } from "../core/errors.ts";
 import type { WeightFormat } from "../core/format.ts";
 import type { Layer, LayerUse } from "../core/layer.ts";
 import type { QuantizedTensor } from "../core/quantized.ts";
 import { bytesOf, dtypes, tensorBytes } from "../core/tensor.ts";
-import { attribute, lazyTensor, type ModelEditor, memoryTensor, type Node } from "../onnx/index.ts";
+import {
+  attribute,
+  lazyTensor,
+  type ModelEditor,
+  memoryTensor,
+  type Node,
+  storedConstant,
+} from "../onnx/index.ts";
 import type { Form, FormContext, WeightSource } from "./form.ts";
 
 export interface EmitOptions {
@@ -38,6 +46,7 @@ export function emitLayer(editor: ModelEditor, options: EmitOptions): void {
     const context = createContext(editor, options, use, names);
     editor.removeNode(use.node);
     if (use.opType === "Gather") emitGather(context, options.form, use);
+    else if (use.opType === "Conv") emitConv(context, options.form, use, original);
     else emitProduct(context, options.form, use, original);
   }
   for (const name of layer.path) editor.removeNode(name);
@@ -101,12 +110,37 @@ function emitGather(context: FormContext, form: Form, use: LayerUse): void {
   );
 }
 
+/** The node as it was, with the unpacked weight in place of the stored one. */
+function emitConv(context: FormContext, form: Form, use: LayerUse, original: Node): void {
+  const { editor, layer, node, ints } = context;
+  invariant(form.unpack, `${form.name} unpacks no weights`);
+  const shape = storedConstant(editor.model.graph, layer.weight)?.shape;
+  invariant(shape, `"${layer.weight}" is no constant`);
+  const widened = () => toFloat32(context, use, use.activation);
+  const kernels = node("Reshape", [form.unpack(context, widened), ints(shape)]);
+  const to = attribute.int(dtypes[use.dtype].code);
+  const weight = use.dtype === "float32" ? kernels : node("Cast", [kernels], { to });
+  const { name, opType, inputs, outputs, attributes } = original;
+  const [activation, , ...bias] = inputs;
+  editor.addNodes([
+    {
+      name,
+      opType,
+      inputs: [activation, weight, ...bias],
+      outputs,
+      attributes: Object.fromEntries(attributes),
+    },
+  ]);
+}
+
+const toFloat32 = ({ node }: FormContext, use: LayerUse, value: string) =>
+  use.dtype === "float32" ? value : node("Cast", [value], { to: attribute.int(1) });
+
 /** Y = cast(alpha · X Wᵀ + beta · C): the parts of Gemm and of 16-bit graphs that the form does not know. */
 function emitProduct(context: FormContext, form: Form, use: LayerUse, original: Node): void {
   const { node } = context;
   const isGemm = use.opType === "Gemm";
-  const widened = (value: string) =>
-    use.dtype === "float32" ? value : node("Cast", [value], { to: attribute.int(1) });
+  const widened = (value: string) => toFloat32(context, use, value);
   const scaled = (value: string, factor: number, output?: string) =>
     factor === 1 ? value : node("Mul", [value, scalar(context, factor)], {}, { output });
 

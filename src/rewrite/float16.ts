@@ -27,4 +27,5 @@ export const float16: Form = {
     const rows = node("Gather", [tensor("float16"), indices], { axis: attribute.int(0) });
     return node("Cast", [rows], { to: attribute.int(1) }, { output });
   },
+  unpack: ({ tensor, node }) => node("Cast", [tensor("float16")], { to: attribute.int(1) }),
 };

@@ -55,4 +55,11 @@ export interface Form {
   multiply(context: FormContext, activation: string, output?: string): string;
   /** Rows of W by index, in float32. */
   gather(context: FormContext, indices: string, output?: string): string;
+  /**
+   * W itself, [N, K] in float32, for nodes that have no low-bit form of their own (Conv). Undefined for forms that
+   * targets choose for other uses only.
+   *
+   * @param activation - what W will be used with, in float32.
+   */
+  unpack?(context: FormContext, activation: () => string): string;
 }

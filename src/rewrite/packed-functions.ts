@@ -38,7 +38,10 @@ const bakesColumns = ({ opset }: PackedVariant) => opset < 12;
 const bakesBlocks = ({ opset, zeroPoint }: PackedVariant) => opset < 10 && zeroPoint === "stored";
 
 /** Bodies cannot branch on attributes, so the name says which of them it is. */
-function functionName(kind: "MatMulPacked" | "GatherPacked", variant: PackedVariant): string {
+function functionName(
+  kind: "MatMulPacked" | "GatherPacked" | "Unpacked",
+  variant: PackedVariant,
+): string {
   const { bits, zeroPoint, ragged, columns, blocks } = variant;
   const readsColumns = ragged || kind === "GatherPacked";
   return [
@@ -195,15 +198,7 @@ export function matMulPackedFunction(
   functionBody: "folded" | "packed",
 ): FunctionSpec {
   const body = new Body();
-  const shape = body.int64(0, 0, -1, variant.bits);
-  const streams: Streams = {
-    codes: "B",
-    scales: "scales",
-    zeroPoints: "zero_points",
-    groupShape:
-      functionBody === "folded" ? shape : body.op("Add", [shape, zeroOf(body, "A", variant)]),
-  };
-  const weight = flattened(body, dequantized(body, streams, variant), variant);
+  const weight = wholeMatrix(body, variant, functionBody);
   body.op("MatMul", ["A", body.op("Transpose", [weight])], {}, "Y");
   return {
     domain: bitloomDomain,
@@ -215,6 +210,46 @@ export function matMulPackedFunction(
     opsets: new Map([["", variant.opset]]),
     doc: "Y = A * transpose(scale * (code - zero_point)), codes as LSB-first bitstreams per block.",
   };
+}
+
+/**
+ * Y = Ŵ [N, K] from the same tensors.
+ *
+ * @param functionBody - see `matMulPackedFunction`; "packed" bodies have the activation A as a further input, the last.
+ */
+export function unpackedFunction(
+  variant: PackedVariant,
+  functionBody: "folded" | "packed",
+): FunctionSpec {
+  const body = new Body();
+  body.op("Identity", [wholeMatrix(body, variant, functionBody)], {}, "Y");
+  return {
+    domain: bitloomDomain,
+    name: functionName("Unpacked", variant),
+    inputs: [...operandNames(variant), ...(functionBody === "packed" ? ["A"] : [])],
+    outputs: ["Y"],
+    attributes: attributeNames,
+    nodes: body.nodes,
+    opsets: new Map([["", variant.opset]]),
+    doc: "Y = scale * (code - zero_point), codes as LSB-first bitstreams per block.",
+  };
+}
+
+/** All rows of the weight, float32 [N, K]. */
+function wholeMatrix(
+  body: Body,
+  variant: PackedVariant,
+  functionBody: "folded" | "packed",
+): string {
+  const shape = body.int64(0, 0, -1, variant.bits);
+  const streams: Streams = {
+    codes: "B",
+    scales: "scales",
+    zeroPoints: "zero_points",
+    groupShape:
+      functionBody === "folded" ? shape : body.op("Add", [shape, zeroOf(body, "A", variant)]),
+  };
+  return flattened(body, dequantized(body, streams, variant), variant);
 }
 
 /**

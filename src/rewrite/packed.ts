@@ -1,5 +1,5 @@
 /**
- * bitloom::MatMulPacked<bits> and bitloom::GatherPacked<bits>: model-local functions whose bodies unpack the
+ * bitloom::MatMulPacked<bits>, GatherPacked<bits> and Unpacked<bits>: model-local functions whose bodies unpack the
  * bitstreams with standard operators, so any runtime computes the right answer; our own runtime recognises the node
  * and never runs the body. Attributes are named as MatMulNBits names them.
  */
@@ -12,6 +12,7 @@ import {
   matMulPackedFunction,
   type PackedVariant,
   packedOpset,
+  unpackedFunction,
 } from "./packed-functions.ts";
 import { columnsStored, storedCodes, storedScales, storedZeroPoints } from "./stored.ts";
 
@@ -28,6 +29,12 @@ export const matMulPacked: Form = {
     return call(context, fn, [activation, ...operands(context)], format.bits, output);
   },
   gather: gatherPacked,
+  unpack(context, activation) {
+    const { functionBody, format } = context;
+    const fn = unpackedFunction(variantOf(context, format.bits), functionBody);
+    const inputs = [...operands(context), ...(functionBody === "packed" ? [activation()] : [])];
+    return call(context, fn, inputs, format.bits);
+  },
 };
 
 /** Rows of a packed table; only the gathered rows are unpacked. */

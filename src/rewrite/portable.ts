@@ -6,7 +6,7 @@ import { float16 } from "./float16.ts";
 import { matMulNBits } from "./matmul-nbits.ts";
 import { nBitsPair } from "./nbits-pair.ts";
 import { matMulPacked, whyNotPacked } from "./packed.ts";
-import { gathers, multiplies, type Target } from "./target.ts";
+import { convolves, gathers, multiplies, type Target } from "./target.ts";
 
 export const portable: Target = {
   summary:
@@ -17,6 +17,7 @@ export const portable: Target = {
   accuracyLevel: undefined,
   form(layer, format, opset) {
     if (format.kind === "float") return format.bits === 16 ? float16 : "float32 needs no form";
+    if (convolves(layer)) return whyNotPacked(opset) ?? matMulPacked;
     const isStock = format.blockSize > 0 && [2, 4, 8].includes(format.bits);
     // GatherPacked is the fallback of every integer embedding, so its needs decide.
     const reason = isStock && !gathers(layer) ? undefined : whyNotPacked(opset);

@@ -19,5 +19,7 @@ export interface Target {
   form(layer: Layer, format: WeightFormat, opset: number): Form | string;
 }
 
+/** True for weights of convolutions, which are unpacked in front of the node: the float kernel does the rest. */
+export const convolves = (layer: Layer) => layer.uses.some((use) => use.opType === "Conv");
 export const gathers = (layer: Layer) => layer.uses.some((use) => use.opType === "Gather");
 export const multiplies = (layer: Layer) => layer.uses.some((use) => use.opType !== "Gather");

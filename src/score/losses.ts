@@ -7,7 +7,7 @@ import { yieldToEventLoop } from "../core/events.ts";
 import type { WeightFormat } from "../core/format.ts";
 import type { Layer, LayerId } from "../core/layer.ts";
 import type { LayerLosses, ScoreCandidate, ScoreInput } from "../core/score.ts";
-import type { LayerStats, StatName } from "../core/stats.ts";
+import { countGroups, type LayerStats, type StatName } from "../core/stats.ts";
 import type { Matrix } from "../core/tensor.ts";
 import { sharedAlgebra } from "../math/algebra.ts";
 
@@ -31,8 +31,8 @@ function difference(a: Matrix, b: Matrix): Matrix {
 }
 
 /**
- * Mean squared error of the layer's output rows: `½ tr(ΔW H ΔWᵀ)` over matrix uses (H = (2/T) XᵀX) plus
- * `Σ_n p_n ‖ΔW_n‖²` over gathered rows, p the frequency of row n. Without either (no calibration row reached the layer)
+ * Mean squared error of the layer's output rows: `½ Σ_g tr(ΔW_g H_g ΔW_gᵀ)` over matrix uses (H_g = (2/T) X_gᵀX_g of
+ * row group g) plus `Σ_n p_n ‖ΔW_n‖²` over gathered rows, p the frequency of row n. Without either (no calibration row reached the layer)
  * the error of the weights themselves, `‖ΔW‖² / N`: as if every row were gathered equally often.
  *
  * Cost: N·K² operations.
@@ -45,8 +45,16 @@ export async function outputError(
 ): Promise<number> {
   let error = 0;
   if (stats.hessian) {
+    const { hessian } = stats;
     const { quadraticForm } = algebra ?? (await sharedAlgebra());
-    error += (await quadraticForm(difference(weight, quantized), stats.hessian)) / 2;
+    const { rows, cols, data } = difference(weight, quantized);
+    const groups = countGroups({ hessian }, cols);
+    const count = rows / groups;
+    for (let group = 0; group < groups; group++) {
+      const part = data.subarray(group * count * cols, (group + 1) * count * cols);
+      const own = hessian.subarray(group * cols * cols, (group + 1) * cols * cols);
+      error += (await quadraticForm({ rows: count, cols, data: part }, own)) / 2;
+    }
   }
   if (!stats.hessian && !stats.rowFrequency)
     return squaredDistance(weight, quantized) / weight.rows;

@@ -12,7 +12,7 @@ import {
   eightTokens,
   matMul,
   model,
-  onlyConv,
+  onlyTransposedConv,
   overridable,
   staleRank,
   staleShapes,
@@ -115,11 +115,13 @@ describe("models", () => {
   });
 
   test("nothing to quantize: an error here, an explanation from inspect", async () => {
-    const args = quantize(onlyConv());
-    expect(await refused(args, 1, /no layer that can be quantized.*Conv/)).toBe("unsupported");
+    const args = quantize(onlyTransposedConv());
+    expect(await refused(args, 1, /no layer that can be quantized.*ConvTranspose/)).toBe(
+      "unsupported",
+    );
     const { code, stdout } = await run(["inspect", args[0]]);
     expect(code).toBe(0);
-    expect(stdout).toMatch(/^conv +Conv +\S/m);
+    expect(stdout).toMatch(/^conv +ConvTranspose +\S/m);
     expect(stdout).toMatch(/^Quantizable +nothing/m);
   });
 });
@@ -220,6 +222,7 @@ describe("a disk that is full leaves nothing behind", () => {
       "weight-error",
       "-b",
       "5bpw",
+      "--one-shot",
     ];
     const { code, stderr } = await run(args, { shell: "ulimit -f 200" });
     expect({ code, files: folder.files() }).toEqual({ code: 1, files: [] });
@@ -228,7 +231,10 @@ describe("a disk that is full leaves nothing behind", () => {
     );
   });
 
-  test("a small file system", async (context) => {
+  test.for([
+    [true, /error: Cannot write ".*out\.onnx".*ENOSPC/, /^left: $/m],
+    [false, /error: Cannot write the checkpoint folder.*ENOSPC/, /^left: out\.onnx\.checkpoint$/m],
+  ] as const)("a small file system, one-shot %s", async ([isOneShot, message, left], context) => {
     const args = [
       join(tinyLm, "model.onnx"),
       ...out(),
@@ -237,6 +243,7 @@ describe("a disk that is full leaves nothing behind", () => {
       "weight-error",
       "-b",
       "5bpw",
+      ...(isOneShot ? ["--one-shot"] : []),
     ];
     // In a mount namespace of its own: gone with the process, invisible to everybody else.
     const script =
@@ -247,8 +254,8 @@ describe("a disk that is full leaves nothing behind", () => {
       context.skip("mounting a tmpfs is not allowed here");
     }
     expect(status).toBe(1);
-    expect(stderr).toMatch(/error: Cannot write ".*out\.onnx".*ENOSPC/);
-    expect(stderr).toMatch(/^left: $/m);
+    expect(stderr).toMatch(message);
+    expect(stderr).toMatch(left);
   });
 });
 

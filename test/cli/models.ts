@@ -127,12 +127,12 @@ export const eightTokens = (): Uint8Array =>
     [12, typed("logits", ["batch", "sequence", 8])],
   );
 
-/** Only a Conv: nothing to quantize. */
-export const onlyConv = (): Uint8Array =>
+/** Only a ConvTranspose: nothing to quantize. */
+export const onlyTransposedConv = (): Uint8Array =>
   model(
     18,
-    [1, nodeProto("Conv", ["x", "k"], ["y"], [3, "conv"])],
-    [5, tensorProto("k", 1, [4, 3, 1, 1], [9, new Uint8Array(48)])],
+    [1, nodeProto("ConvTranspose", ["x", "k"], ["y"], [3, "conv"])],
+    [5, tensorProto("k", 1, [3, 4, 1, 1], [9, new Uint8Array(48)])],
     [11, typed("x", [1, 3, 8, 8])],
     [12, typed("y", [1, 4, 8, 8])],
   );

@@ -83,7 +83,7 @@ describe.each(Object.entries(targets) as [string, Target][])("%s", (_name, targe
       for (const bits of integerBits) {
         const formats = formatGrid([bits], blocks, target.scaleType);
         const accepts = (format: WeightFormat) =>
-          ["MatMul", "Gather"].some(
+          ["MatMul", "Gather", "Conv"].some(
             (opType) => supports(target, layerOf({ n, k }, opType), format, opset) === true,
           );
         if (!formats.some(accepts)) continue;
@@ -122,7 +122,7 @@ describe.each(Object.entries(targets) as [string, Target][])("%s", (_name, targe
     const formats = formatGrid(integerBits, everyBlock, target.scaleType);
     for (let opset = 1; opset <= 25; opset++) {
       for (const format of [...formats, float16Format]) {
-        for (const uses of [["MatMul"], ["Gather"], ["Gather", "MatMul"], ["Gemm"]]) {
+        for (const uses of [["MatMul"], ["Gather"], ["Gather", "MatMul"], ["Gemm"], ["Conv"]]) {
           const layer = layerOf({ n: 37, k: 172 }, ...uses);
           const answer = supports(target, layer, format, opset);
           if (answer === true) expect(weightBytes(target, layer, format, opset)).toBeGreaterThan(0);

@@ -120,13 +120,38 @@ describe("every node passed over has its reason", () => {
       () => start().node("Gather", ["w", "ids"], ["y"], ints("axis", 1), "l"),
     ],
     [
-      "l: Conv is not supported yet; its weight stays in float",
+      'l: its weight "w" has 2 dimensions; expected 3 to 5',
+      () => start().node("Conv", ["x", "w"], ["y"], {}, "l"),
+    ],
+    [
+      'l: its weight "v" is behind a Transpose',
       () =>
-        graph()
-          .input("x", "float32", [1, 1, 4])
-          .initializer("w", [1, 1, 3], new Float32Array(3))
-          .node("Identity", ["w"], ["same"])
-          .node("Conv", ["x", "same"], ["y"], {}, "l"),
+        start()
+          .initializer("v", [1, rows, cols], stored)
+          .node("Transpose", ["v"], ["t"], perm(0, 2, 1))
+          .node("Conv", ["x", "t"], ["y"], {}, "l"),
+    ],
+    [
+      'l: its weight "v" is empty',
+      () =>
+        start()
+          .initializer("v", [0, 1, 3], new Float32Array(0))
+          .node("Conv", ["x", "v"], ["y"], {}, "l"),
+    ],
+    [
+      "l: both operands are constant",
+      () =>
+        start()
+          .initializer("v", [1, 1, 3], new Float32Array(3))
+          .initializer("c", [1, 1, 3], new Float32Array(3))
+          .node("Conv", ["c", "v"], ["y"], {}, "l"),
+    ],
+    [
+      "l: its 3 output channels are no multiple of 2 groups",
+      () =>
+        start()
+          .initializer("v", [3, 1, 2], stored)
+          .node("Conv", ["x", "v"], ["y"], ints("group", 2), "l"),
     ],
     [
       "l: its weight is computed at run time",

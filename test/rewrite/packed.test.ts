@@ -108,12 +108,16 @@ describe("functions", () => {
     expect(await functionsOf(18, [0, 32, 64])).toEqual([
       "bitloom::MatMulPacked3Symmetric",
       "bitloom::GatherPacked3Symmetric",
+      "bitloom::Unpacked3Symmetric",
       "bitloom::MatMulPacked3",
       "bitloom::GatherPacked3",
+      "bitloom::Unpacked3",
       "bitloom::MatMulPacked3SymmetricRagged",
       "bitloom::GatherPacked3SymmetricRagged",
+      "bitloom::Unpacked3SymmetricRagged",
       "bitloom::MatMulPacked3Ragged",
       "bitloom::GatherPacked3Ragged",
+      "bitloom::Unpacked3Ragged",
     ]);
   });
 
@@ -121,8 +125,10 @@ describe("functions", () => {
     expect(await functionsOf(9, [32])).toEqual([
       "bitloom::MatMulPacked3SymmetricRaggedK120",
       "bitloom::GatherPacked3SymmetricRaggedK120",
+      "bitloom::Unpacked3SymmetricRaggedK120",
       "bitloom::MatMulPacked3RaggedK120B4",
       "bitloom::GatherPacked3RaggedK120B4",
+      "bitloom::Unpacked3RaggedK120B4",
     ]);
   });
 

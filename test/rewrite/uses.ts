@@ -207,6 +207,25 @@ export const uses: readonly Use[] = [
     },
   },
   {
+    name: "conv",
+    add(builder, name, weight, { dtype }) {
+      // A kernel as long as its input has one position: the product, over channels of 4 elements where K allows it.
+      const { rows: n, cols: k } = weight;
+      const length = k % 4 === 0 ? 4 : 1;
+      const channels = k / length;
+      const data = dtype === "float32" ? weight.data : Uint16Array.from(weight.data, toFloat16Bits);
+      builder.initializer(`${name}/w`, [n, channels, length], data, dtype);
+      builder.initializer(
+        `${name}/shape`,
+        [3],
+        BigInt64Array.from([rows, channels, length], BigInt),
+      );
+      builder.node("Reshape", ["x2", `${name}/shape`], [`${name}/x`], {}, `${name}/Reshape`);
+      builder.node("Conv", [`${name}/x`, `${name}/w`], [`${name}/y`], {}, name);
+      return [productOf(`${name}/y`, "x2")];
+    },
+  },
+  {
     name: "tied",
     add(builder, name, weight, { dtype }) {
       store(builder, `${name}/w`, weight, dtype);

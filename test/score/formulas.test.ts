@@ -244,3 +244,31 @@ describe("answers of scorers are checked", () => {
     });
   });
 });
+
+test("output-error of row groups is the sum of theirs, each with its own Hessian", async () => {
+  const [groups, perGroup, cols] = [3, 2, 5];
+  const [w, quantized] = [1, 2].map((seed) => ({
+    rows: groups * perGroup,
+    cols,
+    data: normals(groups * perGroup * cols, seed),
+  }));
+  const hessians = Array.from({ length: groups }, (_, g) => {
+    const x = normals(8 * cols, 10 + g);
+    return referenceProduct(transpose(x, 8, cols), x, cols, 8, cols);
+  });
+  const part = ({ data }: typeof w, g: number) => ({
+    rows: perGroup,
+    cols,
+    data: data.slice(g * perGroup * cols, (g + 1) * perGroup * cols),
+  });
+  let expected = 0;
+  for (const [g, hessian] of hessians.entries()) {
+    expected += await outputError(part(w, g), part(quantized, g), {
+      hessian,
+      rowFrequency: undefined,
+    });
+  }
+  const hessian = Float64Array.from(hessians.flatMap((each) => [...each]));
+  const got = await outputError(w, quantized, { hessian, rowFrequency: undefined });
+  expect(Math.abs(got / expected - 1)).toBeLessThan(1e-9);
+});

@@ -1,11 +1,15 @@
-/** H = (2/T) XᵀX. Cost: 2·T·K² per distinct activation in the runtime, K² results per batch; float32 inside a batch,
- * float64 across batches. */
+/**
+ * H = (2/T) XᵀX of each row group. Cost: 2·T·G·K² per distinct activation in the runtime, G·K² results per batch;
+ * float32 inside a batch, float64 across batches.
+ */
 import {
   activationKey,
   activationRows,
   addUp,
+  groupProducts,
   products,
   type Statistic,
+  scaledSymmetric,
   sumTotals,
 } from "../statistic.ts";
 
@@ -16,21 +20,9 @@ export const hessian: Statistic<"hessian"> = {
       key: activationKey(model, use),
       emit(tap) {
         const x = activationRows(tap, model, layer, use);
-        return tap.op("MatMul", [tap.op("Transpose", [x]), x]);
+        return groupProducts(tap, x, x, layer, use);
       },
       merge: addUp,
     })),
-  finish(totals, tokens) {
-    const sum = sumTotals(totals);
-    const k = Math.sqrt(sum.length);
-    // The runtime's product is symmetric only up to rounding.
-    for (let i = 0; i < k; i++) {
-      for (let j = 0; j <= i; j++) {
-        const value = (sum[i * k + j] + sum[j * k + i]) / tokens;
-        sum[i * k + j] = value;
-        sum[j * k + i] = value;
-      }
-    }
-    return sum;
-  },
+  finish: (totals, tokens, { k }) => scaledSymmetric(sumTotals(totals), k, 2 / tokens),
 };

@@ -3,6 +3,7 @@ import {
   activationKey,
   activationRows,
   addUp,
+  perColumn,
   products,
   type Statistic,
   sumTotals,
@@ -13,7 +14,10 @@ export const meanSquare: Statistic<"meanSquare"> = {
   probes: (layer, { model }) =>
     products(layer).map((use) => ({
       key: activationKey(model, use),
-      emit: (tap) => tap.reduce("ReduceSumSquare", activationRows(tap, model, layer, use), [0]),
+      emit(tap) {
+        const x = activationRows(tap, model, layer, use);
+        return perColumn(tap, tap.reduce("ReduceSumSquare", x, [0]), layer, use);
+      },
       merge: addUp,
     })),
   finish: (totals, tokens) => sumTotals(totals).map((sum) => sum / tokens),

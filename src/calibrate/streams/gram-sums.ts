@@ -3,7 +3,8 @@
  */
 import type { StreamGrams } from "../../core/correction.ts";
 import type { FeedTensor } from "../../core/feeds.ts";
-import { addUp } from "../statistic.ts";
+import type { Layer } from "../../core/layer.ts";
+import { addUp, scaledSymmetric } from "../statistic.ts";
 import type { GramOutputs } from "./segment.ts";
 
 /** What reaches a group of layers. */
@@ -21,6 +22,9 @@ export const holdoutEvery = 3;
 
 export type GramResults = Readonly<Partial<Record<keyof GramOutputs, FeedTensor | undefined>>>;
 
+/** All layers of a group have these in common. */
+type GramLayer = Pick<Layer, "groups" | "k">;
+
 /** Sums over batches, apart for those that judge and those that fit. */
 export class GramSums {
   readonly #fit = new GramSum();
@@ -36,12 +40,12 @@ export class GramSums {
     (isHeldOut ? this.#heldOut : this.#fit).add(results);
   }
 
-  finish(k: number): Measured {
+  finish(layer: GramLayer): Measured {
     const all = this.#fit;
     all.merge(this.#heldOut);
     return {
-      grams: all.finish(k),
-      holdout: this.#heldOut.elements > 0 ? this.#heldOut.finish(k) : undefined,
+      grams: all.finish(layer),
+      holdout: this.#heldOut.elements > 0 ? this.#heldOut.finish(layer) : undefined,
       relativeDrift: all.power > 0 ? all.driftPower / all.power : 0,
     };
   }
@@ -73,19 +77,12 @@ class GramSum {
   }
 
   /** (2/T) times the sums, in place. */
-  finish(k: number): StreamGrams {
-    const rows = this.elements / k;
-    const hessian = this.hessian ?? new Float64Array(k * k);
-    const drift = this.drift ?? new Float64Array(k * k);
+  finish({ groups, k }: GramLayer): StreamGrams {
+    const rows = this.elements / (groups * k);
+    const sum = this.hessian ?? new Float64Array(groups * k * k);
+    const drift = this.drift ?? new Float64Array(groups * k * k);
     const factor = rows > 0 ? 2 / rows : 0;
-    for (let i = 0; i < k; i++) {
-      // The runtime's product is symmetric only up to rounding.
-      for (let j = 0; j <= i; j++) {
-        const value = ((hessian[i * k + j] + hessian[j * k + i]) / 2) * factor;
-        hessian[i * k + j] = value;
-        hessian[j * k + i] = value;
-      }
-    }
+    const hessian = scaledSymmetric(sum, k, factor);
     for (let i = 0; i < drift.length; i++) drift[i] *= factor;
     return { rows, hessian, drift };
   }

@@ -3,14 +3,19 @@
  * group of layers is rounded, what reaches it in both streams is measured; afterwards both go on from there.
  * Invariant: every node runs once per stream and batch, so cost grows linearly with depth.
  */
-import type { Dataset } from "../../core/dataset.ts";
 import { BitloomError, invariant, throwIfAborted } from "../../core/errors.ts";
 import type { RunOptions } from "../../core/events.ts";
 import type { Feeds, FeedTensor } from "../../core/feeds.ts";
 import type { Layer, LayerId } from "../../core/layer.ts";
 import type { DType, Matrix } from "../../core/tensor.ts";
 import type { Model } from "../../onnx/index.ts";
-import { inOrder, openAll, type Runtime, type Session } from "../../runtime/index.ts";
+import {
+  type BatchSource,
+  inOrder,
+  openAll,
+  type Runtime,
+  type Session,
+} from "../../runtime/index.ts";
 import { type GramResults, GramSums, holdoutEvery, type Measured } from "./gram-sums.ts";
 import { planStreams, type StreamPlan, type StreamStep } from "./plan.ts";
 import { buildSegment, type Segment } from "./segment.ts";
@@ -29,7 +34,7 @@ export interface WalkOptions extends RunOptions {
   readonly model: Model;
   /** Layers that are rounded. */
   readonly layers: readonly Layer[];
-  readonly dataset: Dataset;
+  readonly dataset: BatchSource;
   readonly runtime: Runtime;
   /** Bytes of activations in memory; more goes to temporary files. */
   readonly memoryLimitBytes: number;
@@ -240,7 +245,7 @@ class Walk {
 
   #measured(step: StreamStep, sums: GramSums): Measured {
     const [layer] = step.layers;
-    const measured = sums.finish(layer.k);
+    const measured = sums.finish(layer);
     const { hessian, drift } = measured.grams;
     if (!areFinite(hessian) || !areFinite(drift)) {
       throw new BitloomError(

@@ -14,7 +14,7 @@ import {
   type Model,
   memoryTensor,
 } from "../../onnx/index.ts";
-import { activationRows, products } from "../statistic.ts";
+import { activationRows, groupProducts, products } from "../statistic.ts";
 import type { StreamStep } from "./plan.ts";
 
 export interface Segment {
@@ -30,9 +30,9 @@ export interface Segment {
 
 /** Names of the outputs that are summed over the batches. */
 export interface GramOutputs {
-  /** Σ x̂ᵀx̂, float32 [K, K]. */
+  /** Σ x̂ᵀx̂, float32 [G, K, K], [K, K] where G is 1. */
   readonly hessian: string;
-  /** Σ (x − x̂)ᵀx̂, float32 [K, K]; undefined where the streams agree. */
+  /** Σ (x − x̂)ᵀx̂ of the same shape; undefined where the streams agree. */
   readonly drift: string | undefined;
   /** Number of elements of the activations, int64. */
   readonly size: string;
@@ -129,13 +129,12 @@ function tapGrams(
 ): GramOutputs {
   const parts = products(layer).map((use) => {
     const x = activationRows(tap, model, layer, use);
-    const transposed = tap.op("Transpose", [x]);
     const name = floatInputs.get(use.activation);
     const given = name && activationRows(tap, model, layer, { ...use, activation: name });
     const drift = given && tap.op("Sub", [given, x]);
     return {
-      hessian: tap.op("MatMul", [transposed, x]),
-      drift: drift && tap.op("MatMul", [tap.op("Transpose", [drift]), x]),
+      hessian: groupProducts(tap, x, x, layer, use),
+      drift: drift && groupProducts(tap, drift, x, layer, use),
       size: tap.op("Size", [x]),
       power: tap.reduce("ReduceSumSquare", given ?? x),
       driftPower: drift && tap.reduce("ReduceSumSquare", drift),

@@ -15,6 +15,7 @@ import {
   maxPoolOperator,
 } from "./pool.ts";
 import { quantizeActivationOperator } from "./quantize-activation.ts";
+import { unpackedOperator } from "./unpacked.ts";
 
 export const matrixOperators: Readonly<Record<string, Operator>> = {
   AveragePool: averagePoolOperator,
@@ -29,6 +30,7 @@ export const matrixOperators: Readonly<Record<string, Operator>> = {
   "com.microsoft::GatherBlockQuantized": refusedLowBit,
   "com.microsoft::MatMulNBits": refusedLowBit,
   "com.microsoft::FusedMatMul": matMul,
+  "bitloom::Unpacked": unpackedOperator,
   "bitloom.internal::BiasedMatMul": matMul,
   "bitloom.internal::LowBitGather": lowBitGatherOperator,
   "bitloom.internal::LowBitMatMul": lowBitMatMulOperator,
