@@ -17,7 +17,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import ts from "typescript";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { allocators, layerKinds, quantizers, scorers, targets } from "../src/index.ts";
+import { allocators, corrections, layerKinds, quantizers, scorers, targets } from "../src/index.ts";
 import { operators as runtimeOperators } from "../src/runtime/operators/index.ts";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
@@ -31,6 +31,7 @@ test("the tables are those of the registries", async () => {
     methodTable("Scorers", "--scorer", "measured-kl", scorers),
     methodTable("Allocators", "--allocator", "knapsack", allocators),
     methodTable("Quantizers", "--quantizer", "gptq", quantizers),
+    methodTable("Corrections", "--correction", "auto", corrections),
     methodTable("Targets", "--target", "portable", targets),
   ].join("\n\n");
   const operators = table(
