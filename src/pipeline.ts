@@ -13,7 +13,11 @@ import { openAlgebra } from "./pipeline/algebra.ts";
 import { type Choice, chooseFormats, replayPlan } from "./pipeline/choice.ts";
 import { describeLayers } from "./pipeline/describe.ts";
 import { createJournal } from "./pipeline/journal.ts";
-import { type QuantizePipelineOptions, withPlanMethods } from "./pipeline/options.ts";
+import {
+  plannedCorrection,
+  type QuantizePipelineOptions,
+  withPlanMethods,
+} from "./pipeline/options.ts";
 import { checkOutput, hashFile, verifyOutput } from "./pipeline/output.ts";
 import { propagate } from "./pipeline/propagate.ts";
 import { requireMeasurable, requireQuality } from "./pipeline/quality-bound.ts";
@@ -135,7 +139,7 @@ export async function quantize(
       plan: toPlan(choice.picks, {
         ...run.names,
         budgetBytes: choice.budgetBytes,
-        quantize: run.methods.quantize,
+        quantize: { ...run.methods.quantize, ...plannedCorrection(options) },
       }),
     };
   } finally {
@@ -180,6 +184,7 @@ function describeOptions({ names, methods, options, seed, data }: Run) {
     formats: methods.formats.map(({ id }) => id),
     pins: methods.pins.map(({ pattern, format }) => `${pattern}=${format.id}`),
     ...methods.quantize,
+    ...plannedCorrection(options),
     seed,
     calibrationSamples: data.calibrate.samples,
     calibrationData: data.calibrate.description,

@@ -36,7 +36,10 @@ export function toPlan(picks: readonly LayerScore[], origin: PlanOrigin): BitPla
 function pickQuantization(quantize: PlannedQuantization | undefined): Pick<BitPlan, "quantize"> {
   if (!quantize) return {};
   const { grid, activationOrder, damping } = quantize;
-  return { quantize: { grid, activationOrder, damping } };
+  const given = optionalQuantizeKeys.flatMap((key) =>
+    quantize[key] === undefined ? [] : [[key, quantize[key]]],
+  );
+  return { quantize: { grid, activationOrder, damping, ...Object.fromEntries(given) } };
 }
 
 /** JSON with fixed key order and one line per layer, made to be diffed and edited by hand; ends with a newline. */
@@ -69,6 +72,12 @@ const quantizeKeys = [
   "grid",
   "activationOrder",
   "damping",
+] as const satisfies readonly (keyof PlannedQuantization)[];
+
+const optionalQuantizeKeys = [
+  "correction",
+  "correctionAlpha",
+  "correctionDamping",
 ] as const satisfies readonly (keyof PlannedQuantization)[];
 
 const layerKeys = [
@@ -126,7 +135,13 @@ function readLayer(entry: unknown, where: string): PlannedLayer {
 }
 
 function readQuantization(value: unknown): PlannedQuantization {
-  const { grid, activationOrder, damping } = readRecord(value, "quantize", quantizeKeys);
+  const { grid, activationOrder, damping, correction, correctionAlpha, correctionDamping } =
+    readRecord(value, "quantize", quantizeKeys, optionalQuantizeKeys);
+  const optionalNumber = (number: unknown, name: string): number | undefined => {
+    if (number === undefined) return undefined;
+    if (typeof number === "number" && Number.isFinite(number) && number >= 0) return number;
+    throw badPlan(`quantize.${name}`, "a number, zero or above", number);
+  };
   if (grid !== "mse" && grid !== "min-max") {
     throw badPlan("quantize.grid", '"mse" or "min-max"', grid);
   }
@@ -136,7 +151,13 @@ function readQuantization(value: unknown): PlannedQuantization {
   if (typeof damping !== "number" || !Number.isFinite(damping) || damping < 0) {
     throw badPlan("quantize.damping", "a number, zero or above", damping);
   }
-  return { grid, activationOrder, damping };
+  const named = {
+    correction: correction === undefined ? undefined : readText(correction, "quantize.correction"),
+    correctionAlpha: optionalNumber(correctionAlpha, "correctionAlpha"),
+    correctionDamping: optionalNumber(correctionDamping, "correctionDamping"),
+  };
+  const given = Object.entries(named).filter(([, value]) => value !== undefined);
+  return { grid, activationOrder, damping, ...Object.fromEntries(given) };
 }
 
 function readFormatId(value: unknown, layer: string, where: string): string {

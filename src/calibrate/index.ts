@@ -20,7 +20,7 @@ import { unfoldedCount } from "./unfold.ts";
 
 export * from "./data/index.ts";
 export type { Probe, Statistic } from "./statistic.ts";
-export { type StreamGroup, type WalkOptions, walkStreams } from "./streams/index.ts";
+export { type StreamGroup, unmeasured, type WalkOptions, walkStreams } from "./streams/index.ts";
 
 export const statistics = {
   absMax,

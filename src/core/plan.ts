@@ -44,6 +44,10 @@ export interface PlannedQuantization {
   readonly grid: "mse" | "min-max";
   readonly activationOrder: boolean;
   readonly damping: number;
+  /** How errors are carried from layer to layer: a correction, or "one-shot"; plans without it leave that to the run. */
+  readonly correction?: string | undefined;
+  readonly correctionAlpha?: number | undefined;
+  readonly correctionDamping?: number | undefined;
 }
 
 export interface PlannedLayer {

@@ -5,9 +5,14 @@ import { type Allocator, type AllocatorName, allocators, type Pin } from "../all
 import type { RunOptions } from "../core/events.ts";
 import type { WeightFormat } from "../core/format.ts";
 import { defaultQuantizeOptions, type QuantizeOptions } from "../core/method.ts";
-import type { BitPlan } from "../core/plan.ts";
+import type { BitPlan, PlannedQuantization } from "../core/plan.ts";
 import type { Scorer } from "../core/score.ts";
-import { type Correction, type CorrectionName, resolveCorrection } from "../correct/index.ts";
+import {
+  type Correction,
+  type CorrectionName,
+  corrections,
+  resolveCorrection,
+} from "../correct/index.ts";
 import { type Quantizer, type QuantizerName, quantizers } from "../quantize/index.ts";
 import { type RewriteOptions, type Target, type TargetName, targets } from "../rewrite/index.ts";
 import { type ScorerName, scorers } from "../score/index.ts";
@@ -102,6 +107,38 @@ export function withPlanMethods(options: QuantizePipelineOptions): QuantizePipel
     grid: options.grid ?? plan.quantize?.grid,
     activationOrder: options.activationOrder ?? plan.quantize?.activationOrder,
     damping: options.damping ?? plan.quantize?.damping,
+    ...withPlanCorrection(options, plan.quantize),
+  };
+}
+
+/** Options that are given win, all of them together: a strength belongs to its method. */
+function withPlanCorrection(
+  options: MethodOptions,
+  planned: BitPlan["quantize"],
+): Pick<MethodOptions, "sequential" | "correction" | "correctionAlpha" | "correctionDamping"> {
+  const { sequential, correction } = options;
+  const name = planned?.correction;
+  if (sequential !== undefined || correction !== undefined || name === undefined) return {};
+  if (name === "one-shot") return { sequential: false };
+  if (!Object.hasOwn(corrections, name)) return {};
+  return {
+    correction: name as CorrectionName,
+    correctionAlpha: options.correctionAlpha ?? planned?.correctionAlpha,
+    correctionDamping: options.correctionDamping ?? planned?.correctionDamping,
+  };
+}
+
+/** How a run carries errors from layer to layer, as its plan says it; nothing where it is the default. */
+export function plannedCorrection(
+  options: MethodOptions,
+): Pick<PlannedQuantization, "correction" | "correctionAlpha" | "correctionDamping"> {
+  if (options.sequential === false) return { correction: "one-shot" };
+  if (options.correction === undefined) return {};
+  const { name, options: parameters } = resolveCorrectionOptions(options);
+  return {
+    correction: name,
+    correctionAlpha: parameters.alpha,
+    correctionDamping: parameters.damping,
   };
 }
 

@@ -46,9 +46,10 @@ export async function propagate(
   const { sequential, candidate, qualities } = await journal.stage("propagate", async () => {
     const sequential = await quantizeSequentially(run, choice.picks, checkpoint);
     const candidate: Run = { ...run, weights: sequential.weights };
+    const candidates = run.plansRounded ? [candidate] : [candidate, run];
     const qualities = await measureModels({
       float: subject.model,
-      quantized: [candidate, run].map((one) => buildModel(one, choice.picks)),
+      quantized: candidates.map((one) => buildModel(one, choice.picks)),
       dataset: data.gate,
       loss,
       runtime,
@@ -61,7 +62,7 @@ export async function propagate(
     const value = lossOf(quality);
     return Number.isNaN(value) ? Number.POSITIVE_INFINITY : value;
   });
-  const isBetter = ofSequential <= ofOneShot;
+  const isBetter = ofOneShot === undefined || ofSequential <= ofOneShot;
   if (!isBetter) {
     journal.notify({
       code: "one-shot-wins",
@@ -73,7 +74,7 @@ export async function propagate(
     checkpoint,
     propagation: {
       ...sequential.propagation,
-      loss: { sequential: ofSequential, oneShot: ofOneShot },
+      loss: { sequential: ofSequential, oneShot: ofOneShot ?? null },
       written: isBetter ? "sequential" : "one-shot",
     },
   };

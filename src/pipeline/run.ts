@@ -2,15 +2,17 @@
  * One run: the model, its data, the methods and what they have measured so far. Every stage after the first takes it.
  */
 import type { Allocator, AllocatorName } from "../allocate/index.ts";
+import { unmeasured } from "../calibrate/index.ts";
 import type { Algebra } from "../core/algebra.ts";
-import type { LayerId } from "../core/layer.ts";
+import type { Layer, LayerId } from "../core/layer.ts";
 import type { LayerScore } from "../core/plan.ts";
 import type { Scorer } from "../core/score.ts";
-import type { LayerStats } from "../core/stats.ts";
+import type { LayerStats, StatName } from "../core/stats.ts";
 import { chooseLoss } from "../evaluate/index.ts";
 import { sharedAlgebra } from "../math/algebra.ts";
 import type { Model } from "../onnx/index.ts";
 import { type Quantizer, resolveQuantizer } from "../quantize/index.ts";
+import { rtn } from "../quantize/rtn.ts";
 import { rewriteModel } from "../rewrite/index.ts";
 import type { Loss, Runtime } from "../runtime/index.ts";
 import { resolveScorer } from "../score/index.ts";
@@ -53,6 +55,8 @@ export interface Run {
   readonly algebra: Algebra;
   readonly correction: ResolvedCorrection;
   readonly memoryLimitBytes: number;
+  /** Plans are made with weights rounded to nearest, because the Hessians of all layers are too large. */
+  readonly plansRounded: boolean;
   /** Names of the methods, for plans and reports. */
   readonly names: {
     readonly scorer: string;
@@ -94,14 +98,40 @@ export async function prepareRun(
   const data = await journal.stage("data", () => openData(subject.model, { ...options, seed }));
   for (const notice of data.notices) journal.notify(notice);
   const { graph } = subject.model;
-  const needs = new Set([...(needsScores ? scorer.needs : []), ...quantizer.needs]);
-  const stats = await journal.stage("calibrate", () =>
+  const memoryLimitBytes = options.memoryLimitBytes ?? defaultMemoryLimitBytes;
+  const scorerNeeds: readonly StatName[] = needsScores ? scorer.needs : [];
+  const collect = (layers: readonly Layer[], needs: Iterable<StatName>) =>
     statisticsOf(
-      { subject, dataset: data.calibrate, needs: [...needs], runtime },
+      { subject: { ...subject, layers }, dataset: data.calibrate, needs: [...needs], runtime },
       options,
       journal,
-    ),
-  );
+    );
+  // A sequential run measures each layer when it comes to it; only planning wants all Hessians at once.
+  const plansRounded =
+    options.sequential !== false &&
+    quantizer.needs.includes("hessian") &&
+    !scorerNeeds.includes("hessian") &&
+    hessianBytes(subject.layers) > memoryLimitBytes;
+  if (plansRounded) {
+    journal.notify({
+      code: "planned-with-rtn",
+      message: `The plan is made with weights rounded to nearest: the Hessians of all layers would take ${(hessianBytes(subject.layers) / 1e6).toFixed(0)} MB, more than --memory-limit. The layers themselves are quantized with ${nameOf(options.quantizer ?? "gptq")}.`,
+    });
+  }
+  const stats = await journal.stage("calibrate", async () => {
+    if (!plansRounded) {
+      return collect(subject.layers, new Set([...scorerNeeds, ...quantizer.needs]));
+    }
+    const late = unmeasured(subject.model, subject.layers);
+    const own = scorerNeeds.length > 0 ? await collect(subject.layers, scorerNeeds) : new Map();
+    const others = late.length > 0 ? await collect(late, quantizer.needs) : new Map();
+    return new Map(
+      subject.layers.map(({ id }) => [
+        id,
+        { layer: id, tokens: 0, ...own.get(id), ...others.get(id) },
+      ]),
+    );
+  });
   return {
     options,
     journal,
@@ -116,8 +146,9 @@ export async function prepareRun(
     searchLoss: chooseLoss(graph, data.calibrate),
     reportLoss: chooseLoss(graph, data.evaluate),
     stats,
+    plansRounded,
     weights: createWeightStore({
-      quantizer,
+      quantizer: plansRounded ? rtn : quantizer,
       options: methods.quantize,
       stats,
       algebra,
@@ -125,7 +156,7 @@ export async function prepareRun(
     }),
     algebra,
     correction,
-    memoryLimitBytes: options.memoryLimitBytes ?? defaultMemoryLimitBytes,
+    memoryLimitBytes,
     names: {
       scorer: nameOf(options.scorer ?? "measured-kl"),
       allocator: nameOf(allocator),
@@ -134,6 +165,17 @@ export async function prepareRun(
     },
   };
 }
+
+/** Bytes of the float64 Hessians of all layers; those that read the same value share one. */
+const hessianBytes = (layers: readonly Layer[]): number => {
+  const sizes = new Map<string, number>();
+  for (const { uses, groups, k } of layers) {
+    for (const { opType, activation } of uses) {
+      if (opType !== "Gather") sizes.set(activation, 8 * groups * k * k);
+    }
+  }
+  return [...sizes.values()].reduce((sum, bytes) => sum + bytes, 0);
+};
 
 /** Saved statistics, checked; else collects them. */
 async function statisticsOf(

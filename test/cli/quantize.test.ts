@@ -227,6 +227,10 @@ describe("verb by verb", () => {
       "5bpw",
       "--grid",
       "min-max",
+      "--correction",
+      "qep",
+      "--correction-damping",
+      "0.01",
       "--save-plan",
       folder.at("grid.json"),
     ];

@@ -81,7 +81,7 @@ export async function walkStreams(options: WalkOptions): Promise<WalkSummary> {
         walk.replace(layer, weight);
       }
       done += step.layers.length;
-      onEvent?.({ type: "progress", stage: "quantize", done, total: layers.length });
+      onEvent?.({ type: "progress", stage: "propagate", done, total: layers.length });
     }
   } finally {
     await walk.close();

@@ -3,7 +3,7 @@
  * of which runs the nodes that nobody has run yet, so that a walk over all layers runs every node once.
  * Pure: looks at the graph only.
  */
-import type { Layer, LayerId } from "../../core/layer.ts";
+import type { Layer } from "../../core/layer.ts";
 import { type Graph, type Model, type Node, readBy } from "../../onnx/index.ts";
 import { activationKey, products } from "../statistic.ts";
 
@@ -153,8 +153,8 @@ function driftingValues(graph: Graph, layers: readonly Layer[]): Set<string> {
   return drifting;
 }
 
-/** Layers of a plan whose input cannot be measured before they are rounded. */
-export const unmeasured = ({ steps }: StreamPlan): readonly LayerId[] =>
-  steps.flatMap(({ layers, activations }) =>
-    activations.length === 0 ? layers.map(({ id }) => id) : [],
+/** Layers that multiply, but whose input cannot be measured before they are rounded. */
+export const unmeasured = (model: Model, layers: readonly Layer[]): readonly Layer[] =>
+  planStreams(model, layers).steps.flatMap(({ layers, activations }) =>
+    activations.length === 0 ? layers.filter((layer) => products(layer).length > 0) : [],
   );
