@@ -78,6 +78,8 @@ async function sendModel(
   const options = {
     executionProviders: ["cpu"],
     graphOptimizationLevel: optimize === "all" ? "all" : "disabled",
+    // An arena keeps the most that a session ever needed: with several models open, of large vocabularies, gigabytes.
+    enableCpuMemArena: false,
     intraOpNumThreads: 1,
     interOpNumThreads: 1,
     logSeverityLevel: 4, // errors are thrown; nothing is printed

@@ -14,6 +14,7 @@ import {
   openLab,
   parseFormats,
   parsePin,
+  type QuantizeOptions,
   quantize,
   uniformPlans,
 } from "../../src/index.ts";
@@ -29,7 +30,14 @@ describe.skipIf(!existsSync(stories))(
   "stories260k, blocks of 32, asymmetric, head in float",
   () => {
     /** Perplexity of all block matrices at one width; halves of the text by characters, 64 and 120 windows of 256. */
-    async function perplexity(bits: number, quantizer: "rtn" | "gptq", grid: "mse" | "min-max") {
+    async function perplexity(
+      bits: number,
+      quantizer: "rtn" | "gptq",
+      grid: "mse" | "min-max",
+      propagation: Pick<QuantizeOptions, "sequential" | "correction" | "correctionDamping"> = {
+        sequential: false,
+      },
+    ) {
       const text = await readFile(join(stories, "text.txt"), "utf8");
       const half = Math.floor(text.length / 2);
       const [calibration, evaluate] = ["first.txt", "second.txt"].map((name) => join(folder, name));
@@ -49,6 +57,8 @@ describe.skipIf(!existsSync(stories))(
         grid,
         formats: parseFormats(`int${bits}-b32-asym`),
         pins: [parsePin("/model/embed_tokens/Gather=float32")],
+        force: true,
+        ...propagation,
       });
       if (report.quality.kind !== "language") throw new Error("no language model");
       return report.quality.perplexity;
@@ -69,6 +79,20 @@ describe.skipIf(!existsSync(stories))(
     test("clip search: one-shot GPTQ at most 7.05 and 9.1 at 4 and 3 bits", async () => {
       expect((await perplexity(4, "gptq", "mse")).quantized).toBeLessThan(7.05);
       expect((await perplexity(3, "gptq", "mse")).quantized).toBeLessThan(9.1);
+    });
+
+    test("GPTQ with QEP, min–max: near 6.95, 8.77 and 37.6 at 4, 3 and 2 bits", async () => {
+      const qep = { correction: "qep", correctionDamping: 0.01 } as const;
+      expect((await perplexity(4, "gptq", "min-max", qep)).quantized).toBeLessThan(7.05);
+      expect((await perplexity(3, "gptq", "min-max", qep)).quantized).toBeLessThan(8.8);
+      expect((await perplexity(2, "gptq", "min-max", qep)).quantized).toBeLessThan(42);
+    });
+
+    test("GPTQ with auto, clip search: at most 6.9, 8.45 and 25 at 4, 3 and 2 bits", async () => {
+      const auto = { correction: "auto" } as const;
+      expect((await perplexity(4, "gptq", "mse", auto)).quantized).toBeLessThan(6.9);
+      expect((await perplexity(3, "gptq", "mse", auto)).quantized).toBeLessThan(8.45);
+      expect((await perplexity(2, "gptq", "mse", auto)).quantized).toBeLessThan(25);
     });
   },
 );
