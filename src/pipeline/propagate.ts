@@ -2,6 +2,7 @@
  * Whether and how the plan is quantized layer after layer: opens the checkpoint, runs the sequential stage, and keeps
  * its result only if it is better on data that nothing was fitted to.
  */
+import { BitloomError, isBitloomError } from "../core/errors.ts";
 import { lossOf, measureModels } from "../evaluate/index.ts";
 import type { PropagationReport } from "../report/index.ts";
 import { onnxRuntimeVersion } from "../runtime/index.ts";
@@ -44,7 +45,9 @@ export async function propagate(
   }
   const checkpoint = await checkpointOf(run, choice, options);
   const { sequential, candidate, qualities } = await journal.stage("propagate", async () => {
-    const sequential = await quantizeSequentially(run, choice.picks, checkpoint);
+    const sequential = await quantizeSequentially(run, choice.picks, checkpoint).catch((error) => {
+      throw sayWhereToGoOn(error, checkpoint);
+    });
     const candidate: Run = { ...run, weights: sequential.weights };
     const candidates = run.plansRounded ? [candidate] : [candidate, run];
     const qualities = await measureModels({
@@ -78,6 +81,17 @@ export async function propagate(
       written: isBetter ? "sequential" : "one-shot",
     },
   };
+}
+
+/** An interrupted run can go on, which its user should know. */
+function sayWhereToGoOn(error: unknown, checkpoint: Checkpoint | undefined): unknown {
+  if (!checkpoint || !isBitloomError(error, "aborted")) return error;
+  return new BitloomError(
+    "aborted",
+    `Interrupted between layers; no output was written. Finished layers are kept in "${checkpoint.folder}": run the same command again to go on.`,
+    error.detail,
+    { cause: error },
+  );
 }
 
 /** The checkpoint of this run; undefined without one, or when methods have no name to recognize them by. */
