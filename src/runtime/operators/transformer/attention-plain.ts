@@ -25,8 +25,11 @@ function partsOf(node: OperatorNode, inputs: readonly (TensorType | undefined)[]
     return headsOf(node, block, name);
   };
   const [q, k, v] = [part(0, "queries"), part(1, "keys"), part(2, "values")];
-  const batch = Math.max(q.batch, k.batch, v.batch);
+  const [maskBatch, maskHeads] = [1, 1, 1, 1, ...(inputs[at.mask]?.shape ?? [])].slice(-4);
+  const batch = Math.max(q.batch, k.batch, v.batch, maskBatch);
   const fits =
+    (maskBatch === 1 || maskBatch === batch) &&
+    (maskHeads === 1 || maskHeads === q.heads) &&
     [q, k, v].every((heads) => heads.batch === 1 || heads.batch === batch) &&
     k.size === q.size &&
     k.rows === v.rows &&
@@ -34,7 +37,8 @@ function partsOf(node: OperatorNode, inputs: readonly (TensorType | undefined)[]
     q.heads % k.heads === 0;
   if (!fits) {
     const shapes = inputs.slice(0, 3).map((input) => `[${input?.shape.join(", ")}]`);
-    throw new RangeError(`queries, keys and values ${shapes.join(", ")} do not fit`);
+    const mask = inputs[at.mask] ? ` and the mask [${inputs[at.mask]?.shape.join(", ")}]` : "";
+    throw new RangeError(`queries, keys and values ${shapes.join(", ")}${mask} do not fit`);
   }
   return { q, k, v, batch: q.batch === 0 ? 0 : batch };
 }
