@@ -11,7 +11,7 @@ import { fingerprint, fingerprintModel } from "./artefact.ts";
 import { type Checkpoint, openCheckpoint } from "./checkpoint.ts";
 import type { Choice } from "./choice.ts";
 import type { QuantizePipelineOptions } from "./options.ts";
-import { buildModel, type Run } from "./run.ts";
+import { buildModel, isSequential, type Run } from "./run.ts";
 import { quantizeSequentially } from "./sequential.ts";
 
 export interface Propagated {
@@ -35,7 +35,7 @@ export async function propagate(
   const { signal } = options;
   const oneShot: Propagated = { run, checkpoint: undefined, propagation: null };
   if (options.sequential === false) return oneShot;
-  if (subject.layers.some(({ uses }) => uses.some(({ dtype }) => dtype === "bfloat16"))) {
+  if (!isSequential(subject, options)) {
     journal.notify({
       code: "one-shot",
       message:

@@ -108,7 +108,7 @@ export async function prepareRun(
     );
   // A sequential run measures each layer when it comes to it; only planning wants all Hessians at once.
   const plansRounded =
-    options.sequential !== false &&
+    isSequential(subject, options) &&
     quantizer.needs.includes("hessian") &&
     !scorerNeeds.includes("hessian") &&
     hessianBytes(subject.layers) > memoryLimitBytes;
@@ -165,6 +165,11 @@ export async function prepareRun(
     },
   };
 }
+
+/** False for bfloat16 too: ONNX Runtime's JavaScript API has no such tensors to carry from layer to layer. */
+export const isSequential = ({ layers }: Subject, { sequential }: StageOptions): boolean =>
+  sequential !== false &&
+  !layers.some(({ uses }) => uses.some(({ dtype }) => dtype === "bfloat16"));
 
 /** Bytes of the float64 Hessians of all layers; those that read the same value share one. */
 const hessianBytes = (layers: readonly Layer[]): number => {
