@@ -72,6 +72,7 @@ export async function quantize(
         dataset: run.data.evaluate,
         loss: run.reportLoss,
         runtime,
+        memoryLimitBytes: run.memoryLimitBytes,
         signal,
         onEvent: journal.emit,
       }),

@@ -8,7 +8,7 @@ import type { RunOptions } from "../core/events.ts";
 import type { Layer, LayerId } from "../core/layer.ts";
 import type { Block, LayerStats, StatName } from "../core/stats.ts";
 import { createTap, editModel, type Model } from "../onnx/index.ts";
-import { type Runtime, runBatches } from "../runtime/index.ts";
+import { defaultMemoryLimitBytes, runSegments, type WorkerRuntime } from "../runtime/index.ts";
 import { activationKey, type Probe, type Statistic } from "./statistic.ts";
 import { absMax } from "./statistics/abs-max.ts";
 import { blockCosine } from "./statistics/block-cosine.ts";
@@ -38,7 +38,9 @@ export interface CalibrateOptions<S extends StatName> extends RunOptions {
   readonly dataset: Dataset;
   /** Exactly these statistics are collected. */
   readonly needs: readonly S[];
-  readonly runtime: Runtime;
+  readonly runtime: WorkerRuntime;
+  /** Of open weights and of values between segments, see `runSegments`. Default 512 MiB. */
+  readonly memoryLimitBytes?: number | undefined;
 }
 
 interface Measurement {
@@ -50,7 +52,7 @@ interface Measurement {
 /**
  * Measures the needed statistics of every layer over the data set.
  *
- * Cost: one forward pass, plus 2·T·K² per distinct activation for `hessian`; memory: the totals.
+ * Cost: one forward pass in segments that fit the memory limit, plus 2·T·K² per distinct activation for `hessian`; memory: the totals.
  * Numerics: float32 inside a batch, float64 across batches, merged in batch order whatever the number of threads.
  *
  * @throws numeric - a statistic is not finite: the model overflows on this data; names the layer.
@@ -86,17 +88,22 @@ export async function calibrate<S extends StatName>(
     return { layer, rows, found };
   });
   const all = [...measurements.values()];
-  await runBatches({
+  const byOutput = new Map(all.map((entry) => [entry.output, entry]));
+  await runSegments({
     runtime: options.runtime,
-    model: editor.commit(),
+    original: model,
+    models: [{ model: editor.commit(), fetch: [...byOutput.keys()] }],
     dataset,
-    fetch: all.map(({ output }) => output),
+    memoryLimitBytes: options.memoryLimitBytes ?? defaultMemoryLimitBytes,
     signal,
-    onBatch(results, done, total) {
-      for (const entry of all)
-        entry.total = entry.probe.merge(entry.total, results[entry.output].data);
-      onEvent?.({ type: "progress", stage: "calibrate", done, total });
+    step: "a forward pass",
+    onResults(results) {
+      for (const [output, { data }] of Object.entries(results)) {
+        const entry = byOutput.get(output) as Measurement;
+        entry.total = entry.probe.merge(entry.total, data);
+      }
     },
+    onProgress: (done, total) => onEvent?.({ type: "progress", stage: "calibrate", done, total }),
   });
   const shared = new Map<string, unknown>();
   return new Map(

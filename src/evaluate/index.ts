@@ -2,17 +2,14 @@
  * What quantization cost: quantized models against the float model on the same data, in one pass.
  */
 import type { Batch, Dataset } from "../core/dataset.ts";
-import { throwIfAborted } from "../core/errors.ts";
 import type { RunOptions } from "../core/events.ts";
 import type { Feeds, FeedTensor } from "../core/feeds.ts";
 import type { Graph, Model } from "../onnx/index.ts";
 import {
-  type ComparedModel,
-  inOrder,
+  defaultMemoryLimitBytes,
   type Loss,
-  openAll,
-  type Runtime,
-  type Session,
+  runSegments,
+  type WorkerRuntime,
 } from "../runtime/index.ts";
 import { requireFinite } from "./finite.ts";
 import { type Estimate, mapEstimate, meanOverWindows, percentileOverWindows } from "./intervals.ts";
@@ -61,7 +58,8 @@ export function lossOf(quality: Quality): number {
 
 /** KL for language models fed with token windows, relative squared error of the outputs for all others. */
 export function chooseLoss(graph: Graph, dataset: Dataset): Loss {
-  return dataset.protocol && findLogits(graph) ? languageLoss(graph) : outputLoss(graph);
+  const { protocol } = dataset;
+  return protocol && findLogits(graph) ? languageLoss(graph, protocol.window) : outputLoss(graph);
 }
 
 export interface EvaluateOptions extends RunOptions {
@@ -69,11 +67,14 @@ export interface EvaluateOptions extends RunOptions {
   readonly quantized: readonly Model[];
   readonly dataset: Dataset;
   readonly loss: Loss;
-  readonly runtime: Runtime;
+  readonly runtime: WorkerRuntime;
+  /** Of open weights and of values between segments, see `runSegments`. Default 512 MiB. */
+  readonly memoryLimitBytes?: number | undefined;
 }
 
 /**
- * Compares quantized models with the float model, batch by batch; logits of one batch are all that is held.
+ * Compares quantized models with the float model, batch by batch; in segments whose weights fit the memory limit; of logits only those of a batch per
+ * worker are held.
  *
  * Cost: one forward pass of each model. Numerics: losses in float32 inside the graph, summed in float64.
  *
@@ -95,58 +96,31 @@ export async function measureModels(options: EvaluateOptions): Promise<Quality[]
   const compared = (language ? [float, ...quantized] : quantized).map((model) =>
     loss.compare(model, language),
   );
-  const totals = compared.map(() => (language ? new TokenTotals() : new OutputTotals()));
-  const workers = Math.min(runtime.workers, dataset.batches);
-  const models = [reference.model, ...compared.map(({ model }) => model)];
-  const sessions = await openAll(
-    runtime,
-    Array.from({ length: workers }, (_, worker) =>
-      models.map((model) => ({ model, worker })),
-    ).flat(),
+  const totals = compared.map(({ results }) =>
+    language ? new TokenTotals() : new OutputTotals(results),
   );
-  try {
-    await inOrder({
-      count: dataset.batches,
-      ahead: workers,
-      async start(i) {
-        const batch = await dataset.batch(i);
-        const first = (i % workers) * models.length;
-        const values = await sessions[first].run(batch.feeds, reference.outputs);
-        const references = reference.outputs.map((name) => values[name]);
-        const results: Feeds[] = [];
-        for (const [m, entry] of compared.entries()) {
-          throwIfAborted(signal, "evaluation");
-          results.push(await runCompared(sessions[first + 1 + m], entry, batch, references));
-        }
-        return { batch, results };
-      },
-      use({ batch, results }, i) {
-        throwIfAborted(signal, "evaluation");
-        for (const [m, result] of results.entries()) totals[m].add(result, batch);
-        onEvent?.({ type: "progress", stage: "evaluate", done: i + 1, total: dataset.batches });
-      },
-    });
-  } finally {
-    await Promise.allSettled(sessions.map((session) => session.release()));
-  }
-  if (!language) return totals.map((total) => (total as OutputTotals).quality());
+  await runSegments<Batch>({
+    runtime,
+    original: float,
+    models: [
+      { model: reference.model, fetch: reference.outputs },
+      ...compared.map(({ model, results, referenceInputs, targetsInput }) => ({
+        model,
+        fetch: results,
+        links: new Map(referenceInputs.map((name, i) => [name, reference.outputs[i]])),
+        feeds: (batch: Batch): Feeds => (targetsInput ? { [targetsInput]: targetsOf(batch) } : {}),
+      })),
+    ],
+    dataset,
+    memoryLimitBytes: options.memoryLimitBytes ?? defaultMemoryLimitBytes,
+    signal,
+    step: "evaluation",
+    onResults: (results, model, batch) => totals[model - 1].add(results, batch),
+    onProgress: (done, total) => onEvent?.({ type: "progress", stage: "evaluate", done, total }),
+  });
+  if (!language) return totals.map((total) => (total as OutputTotals).quality(dataset.samples));
   const [own, ...others] = totals as TokenTotals[];
   return others.map((total) => total.quality(own));
-}
-
-async function runCompared(
-  session: Session,
-  { referenceInputs, targetsInput, results }: ComparedModel,
-  batch: Batch,
-  references: readonly FeedTensor[],
-): Promise<Feeds> {
-  const extra = Object.fromEntries(referenceInputs.map((name, i) => [name, references[i]]));
-  const feeds = {
-    ...batch.feeds,
-    ...extra,
-    ...(targetsInput ? { [targetsInput]: targetsOf(batch) } : {}),
-  };
-  return session.run(feeds, results);
 }
 
 /** Next tokens int64 [windows, tokens]. */
@@ -202,27 +176,28 @@ class TokenTotals {
 
 /** Error terms of every output, summed over batches. */
 class OutputTotals {
-  readonly terms = new Map<string, Float64Array>();
-  samples = 0;
+  readonly terms: Map<string, Float64Array>;
 
-  add(results: Feeds, { samples }: Batch): void {
-    this.samples += samples;
+  constructor(names: readonly string[]) {
+    this.terms = new Map(names.map((name) => [name, new Float64Array(4)]));
+  }
+
+  add(results: Feeds): void {
     for (const [name, tensor] of Object.entries(results)) {
-      const sums = this.terms.get(name) ?? new Float64Array(4);
+      const sums = this.terms.get(name) as Float64Array;
       values(tensor).forEach((value, i) => {
         sums[i] += value;
       });
-      this.terms.set(name, sums);
     }
   }
 
-  quality(): OutputQuality {
+  quality(samples: number): OutputQuality {
     const prefix = termsOf("");
     const outputs = [...this.terms].map(([name, [error, power, dot, own]]) => ({
       name: name.slice(prefix.length),
       sqnrDb: error === 0 ? Number.POSITIVE_INFINITY : 10 * Math.log10(power / error),
       cosine: power * own === 0 ? (power === own ? 1 : 0) : dot / Math.sqrt(power * own),
     }));
-    return { kind: "outputs", samples: this.samples, outputs };
+    return { kind: "outputs", samples, outputs };
   }
 }

@@ -8,6 +8,7 @@ import {
   createTap,
   editModel,
   type Graph,
+  type GraphTap,
   type Model,
   type ValueInfo,
 } from "../onnx/index.ts";
@@ -17,6 +18,11 @@ const referenceInput = "bitloom_reference";
 const targetsInput = "bitloom_targets";
 /** A token masked with −∞ must add p·(log p − log q) = 0, not 0·∞; e^−1e4 is 0 in float32. */
 const lowestLogProbability = -1e4;
+/**
+ * Bytes of float32 logits that are compared at a time: several values of that size exist at once. Windows of more are
+ * compared in slices.
+ */
+const sliceBytes = 2 ** 24;
 /** GatherElements picks the target's log-probability. */
 const neededOpset = 11;
 
@@ -41,10 +47,12 @@ export function findLogits(graph: Graph): ValueInfo | undefined {
  *
  * Log-probabilities are clamped at −10⁴, so that tokens masked with −∞ add nothing.
  * Results per token: "kl" nats, "nll" nats (with targets), "agree" 1 where both models rank the same token first.
+ * Memory: both models' logits, and slices of them.
  *
+ * @param tokens - most tokens per window.
  * @throws unsupported - the graph has no logits, or imports an opset before 11.
  */
-export function languageLoss(graph: Graph): Loss {
+export function languageLoss(graph: Graph, tokens: number): Loss {
   const logits = findLogits(graph);
   if (!logits) {
     throw new BitloomError(
@@ -53,54 +61,47 @@ export function languageLoss(graph: Graph): Loss {
       { what: "perplexity" },
     );
   }
-  const logProbabilities = (model: Model) => {
-    const opset = model.opsets.get("") ?? 1;
-    if (opset < neededOpset) {
-      throw new BitloomError(
-        "unsupported",
-        `Perplexity needs a model of opset ${neededOpset} or newer; this one imports ${opset}.`,
-        { what: "perplexity" },
-      );
-    }
-    const editor = editModel(model);
-    const tap = createTap(editor);
-    const softmax = tap.op("LogSoftmax", [tap.toFloat(logits.name)], { axis: attribute.int(-1) });
-    const value = tap.op("Max", [softmax, tap.float(lowestLogProbability)]);
-    return { editor, tap, value };
-  };
+  const vocabulary = logits.shape?.[2];
+  const ranges = slicesOf(tokens, typeof vocabulary === "number" ? 4 * vocabulary : 0);
+  // Sliced, log-probabilities of all tokens never exist: the reference are logits then.
+  const isSliced = ranges.length > 1;
   return {
     kind: "language",
     unit: "nats per token",
     reference(model) {
-      const { editor, tap, value } = logProbabilities(model);
+      requireOpset(model);
+      const editor = editModel(model);
+      const tap = createTap(editor);
+      const value = isSliced ? tap.toFloat(logits.name) : logProbabilities(tap, logits.name);
       tap.expose(value, "float32");
       return { model: editor.commit(), outputs: [value] };
     },
     compare(model, withTargets) {
-      const { editor, tap, value } = logProbabilities(model);
+      requireOpset(model);
+      const editor = editModel(model);
+      const tap = createTap(editor);
       editor.addInput({ name: referenceInput, dtype: "float32", shape: undefined });
-      const difference = tap.op("Sub", [referenceInput, value]);
-      const weighted = tap.op("Mul", [tap.op("Exp", [referenceInput]), difference]);
-      const best = (scores: string) =>
-        tap.op("ArgMax", [scores], { axis: attribute.int(-1), keepdims: attribute.int(0) });
-      const agree = tap.op("Equal", [best(value), best(referenceInput)]);
-      const results = [
-        tap.output("kl", tap.reduce("ReduceSum", weighted, [-1])),
-        tap.output("agree", tap.toFloat(agree)),
-      ];
-      if (withTargets) {
-        editor.addInput({ name: targetsInput, dtype: "int64", shape: undefined });
-        const index = tap.op("Reshape", [targetsInput, tap.int64([0, 0, 1])]);
-        const picked = tap.op("GatherElements", [value, index], { axis: attribute.int(-1) });
-        results.push(
-          tap.output("nll", tap.op("Neg", [tap.op("Reshape", [picked, tap.int64([0, -1])])])),
-        );
-      }
+      if (withTargets) editor.addInput({ name: targetsInput, dtype: "int64", shape: undefined });
+      const slices = ranges.map((range) => {
+        const slice = (value: string) => (isSliced ? sliceTokens(tap, value, range) : value);
+        const reference = slice(referenceInput);
+        return compareTokens(tap, {
+          value: logProbabilities(tap, slice(logits.name)),
+          reference: isSliced ? logProbabilities(tap, reference) : reference,
+          targets: withTargets ? slice(targetsInput) : undefined,
+        });
+      });
+      const output = (name: keyof TokenLosses) => {
+        const values = slices.flatMap((slice) => slice[name] ?? []);
+        const all =
+          values.length > 1 ? tap.op("Concat", values, { axis: attribute.int(1) }) : values[0];
+        return tap.output(name, all);
+      };
       return {
+        results: [output("kl"), output("agree"), ...(withTargets ? [output("nll")] : [])],
         model: editor.commit(),
         referenceInputs: [referenceInput],
         targetsInput: withTargets ? targetsInput : undefined,
-        results,
       };
     },
     overall(results) {
@@ -109,6 +110,71 @@ export function languageLoss(graph: Graph): Loss {
       return tokens.reduce((sum, kl) => kl.reduce((all, value) => all + value, sum), 0) / count;
     },
   };
+}
+
+/** Values [batch, tokens] of some tokens. */
+interface TokenLosses {
+  readonly kl: string;
+  readonly agree: string;
+  readonly nll: string | undefined;
+}
+
+function logProbabilities(tap: GraphTap, logits: string): string {
+  const softmax = tap.op("LogSoftmax", [tap.toFloat(logits)], { axis: attribute.int(-1) });
+  return tap.op("Max", [softmax, tap.float(lowestLogProbability)]);
+}
+
+/** @param given - log-probabilities [batch, tokens, vocabulary] of both models, next tokens [batch, tokens]. */
+function compareTokens(
+  tap: GraphTap,
+  given: {
+    readonly value: string;
+    readonly reference: string;
+    readonly targets: string | undefined;
+  },
+): TokenLosses {
+  const { value, reference } = given;
+  const difference = tap.op("Sub", [reference, value]);
+  const weighted = tap.op("Mul", [tap.op("Exp", [reference]), difference]);
+  const best = (scores: string) =>
+    tap.op("ArgMax", [scores], { axis: attribute.int(-1), keepdims: attribute.int(0) });
+  const nll = (targets: string) => {
+    const index = tap.op("Reshape", [targets, tap.int64([0, 0, 1])]);
+    const picked = tap.op("GatherElements", [value, index], { axis: attribute.int(-1) });
+    return tap.op("Neg", [tap.op("Reshape", [picked, tap.int64([0, -1])])]);
+  };
+  return {
+    kl: tap.reduce("ReduceSum", weighted, [-1]),
+    agree: tap.toFloat(tap.op("Equal", [best(value), best(reference)])),
+    nll: given.targets === undefined ? undefined : nll(given.targets),
+  };
+}
+
+type Range = readonly [begin: number, end: number];
+
+/** Tokens in ranges whose logits fit `sliceBytes`. */
+function slicesOf(tokens: number, bytesPerToken: number): readonly Range[] {
+  const length = Math.max(1, Math.floor(sliceBytes / Math.max(1, bytesPerToken)));
+  const count = Math.ceil(tokens / length);
+  // The last one takes what a longer window has beyond.
+  return Array.from({ length: count }, (_, i) => [
+    i * length,
+    i === count - 1 ? Number.MAX_SAFE_INTEGER : (i + 1) * length,
+  ]);
+}
+
+/** Tokens [begin, end) of a value [batch, tokens, …]. */
+const sliceTokens = (tap: GraphTap, value: string, [begin, end]: Range) =>
+  tap.op("Slice", [value, tap.int64([begin]), tap.int64([end]), tap.int64([1])]);
+
+function requireOpset(model: Model): void {
+  const opset = model.opsets.get("") ?? 1;
+  if (opset >= neededOpset) return;
+  throw new BitloomError(
+    "unsupported",
+    `Perplexity needs a model of opset ${neededOpset} or newer; this one imports ${opset}.`,
+    { what: "perplexity" },
+  );
 }
 
 /** The numbers of a float32 result. */

@@ -15,7 +15,7 @@ import type { Model } from "./types.ts";
  *
  * Cost: memory of the result plus one tensor.
  */
-export async function encodeModel(model: Model): Promise<Uint8Array> {
+export async function encodeModel(model: Model): Promise<Uint8Array<ArrayBuffer>> {
   const { parts, graphParts, from } = storedModelOf(model);
   const piece = inlineLayout(parts, graphParts).model;
   if (piece.byteLength > maxMessageBytes) throw tooLarge(piece.byteLength, from.label);

@@ -9,7 +9,7 @@ export { encodeModel } from "./encode-model.ts";
 export { extractSubgraph, type SubgraphEnds } from "./extract.ts";
 export { type CreateModelOptions, createModel } from "./model.ts";
 export { type OpenBytesOptions, openModelBytes } from "./open-bytes.ts";
-export { readBy } from "./reads.ts";
+export { constantValues, readBy } from "./reads.ts";
 export { createTap, type GraphTap } from "./tap.ts";
 export { lazyTensor, memoryTensor, readInts } from "./tensor-source.ts";
 export type * from "./types.ts";

@@ -43,6 +43,7 @@ export async function chooseFormats(run: Run, budget: Budget): Promise<Choice> {
       dataset: run.data.gate,
       loss: run.searchLoss,
       runtime: run.runtime,
+      memoryLimitBytes: run.memoryLimitBytes,
       signal: run.options.signal,
       onEvent: journal.emit,
     }),

@@ -56,6 +56,7 @@ export async function evaluateFiles(
         dataset,
         loss: chooseLoss(float.graph, dataset),
         runtime,
+        memoryLimitBytes: options.memoryLimitBytes,
         signal,
         onEvent: journal.emit,
       }),

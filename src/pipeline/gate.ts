@@ -8,7 +8,7 @@ import type { RunOptions } from "../core/events.ts";
 import type { LayerAlternatives, LayerScore } from "../core/plan.ts";
 import { lossOf, measureModels, requireFinite } from "../evaluate/index.ts";
 import type { Model } from "../onnx/index.ts";
-import type { Loss, Runtime } from "../runtime/index.ts";
+import type { Loss, WorkerRuntime } from "../runtime/index.ts";
 
 export interface GateOptions extends RunOptions {
   readonly float: Model;
@@ -20,7 +20,8 @@ export interface GateOptions extends RunOptions {
   fits(model: Model): boolean;
   readonly dataset: Dataset;
   readonly loss: Loss;
-  readonly runtime: Runtime;
+  readonly runtime: WorkerRuntime;
+  readonly memoryLimitBytes: number;
 }
 
 export interface GateResult {

@@ -56,7 +56,13 @@ export async function openLab(modelPath: string, options: StageOptions): Promise
         const qualities: Quality[] = [];
         for (let i = 0; i < plans.length; i += modelsAtOnce) {
           const quantized = plans.slice(i, i + modelsAtOnce).map((picks) => buildModel(run, picks));
-          const common = { float: subject.model, dataset: data.evaluate, loss: run.reportLoss };
+          const { memoryLimitBytes } = run;
+          const common = {
+            float: subject.model,
+            dataset: data.evaluate,
+            loss: run.reportLoss,
+            memoryLimitBytes,
+          };
           qualities.push(...(await evaluateModels({ ...common, quantized, runtime })));
         }
         return qualities;

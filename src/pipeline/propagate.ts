@@ -56,6 +56,7 @@ export async function propagate(
       dataset: data.gate,
       loss,
       runtime,
+      memoryLimitBytes: run.memoryLimitBytes,
       signal,
       onEvent: journal.emit,
     });

@@ -14,7 +14,7 @@ import type { Model } from "../onnx/index.ts";
 import { type Quantizer, resolveQuantizer } from "../quantize/index.ts";
 import { rtn } from "../quantize/rtn.ts";
 import { rewriteModel } from "../rewrite/index.ts";
-import type { Loss, Runtime } from "../runtime/index.ts";
+import { defaultMemoryLimitBytes, type Loss, type WorkerRuntime } from "../runtime/index.ts";
 import { resolveScorer } from "../score/index.ts";
 import { fingerprintModel } from "./artefact.ts";
 import { openData, type RunData } from "./data.ts";
@@ -32,15 +32,12 @@ import { checkStatistics } from "./statistics-file.ts";
 import { openSubject, type Subject } from "./subject.ts";
 import { createWeightStore, type WeightStore } from "./weights.ts";
 
-/** Activations of a sequential run beyond this go to files. */
-const defaultMemoryLimitBytes = 2 ** 29;
-
 export interface Run {
   readonly options: StageOptions;
   readonly journal: Journal;
   readonly subject: Subject;
   readonly data: RunData;
-  readonly runtime: Runtime;
+  readonly runtime: WorkerRuntime;
   readonly scorer: Scorer;
   readonly allocator: AllocatorName | Allocator;
   readonly quantizer: Quantizer;
@@ -76,7 +73,7 @@ export async function prepareRun(
   options: StageOptions,
   context: {
     readonly journal: Journal;
-    readonly runtime: Runtime;
+    readonly runtime: WorkerRuntime;
     readonly algebra?: Algebra | undefined;
     readonly needsScores: boolean;
   },

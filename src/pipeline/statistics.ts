@@ -4,21 +4,22 @@ import type { Dataset } from "../core/dataset.ts";
 import type { RunOptions } from "../core/events.ts";
 import type { LayerId } from "../core/layer.ts";
 import type { LayerStats, StatName } from "../core/stats.ts";
-import type { Runtime } from "../runtime/index.ts";
+import type { WorkerRuntime } from "../runtime/index.ts";
 import type { Subject } from "./subject.ts";
 
 export interface StatisticsOptions extends RunOptions {
   readonly subject: Subject;
   readonly dataset: Dataset;
   readonly needs: readonly StatName[];
-  readonly runtime: Runtime;
+  readonly runtime: WorkerRuntime;
+  readonly memoryLimitBytes?: number | undefined;
 }
 
 /** Statistics of all layers; with a notice where no row reached a layer or the data is thin for a Hessian. */
 export async function collectStatistics(
   options: StatisticsOptions,
 ): Promise<ReadonlyMap<LayerId, LayerStats>> {
-  const { subject, dataset, needs, runtime, signal, onEvent } = options;
+  const { subject, dataset, needs, runtime, memoryLimitBytes, signal, onEvent } = options;
   const { model, layers, blocks } = subject;
   const stats = (await calibrate({
     model,
@@ -27,6 +28,7 @@ export async function collectStatistics(
     dataset,
     needs,
     runtime,
+    memoryLimitBytes,
     signal,
     onEvent,
   })) as ReadonlyMap<LayerId, LayerStats>;

@@ -17,6 +17,21 @@ export {
   type RunBatches,
   runBatches,
 } from "./run-batches.ts";
-export type { Runtime, Session, SessionOptions } from "./runtime.ts";
+export type {
+  ChainedRun,
+  Runtime,
+  Session,
+  SessionOptions,
+  WorkerRuntime,
+} from "./runtime.ts";
+export {
+  defaultMemoryLimitBytes,
+  type LinkedModel,
+  planCuts,
+  type RunSegments,
+  runSegments,
+  ValueStore,
+  workersFor,
+} from "./segments/index.ts";
 export type { SessionOptions as WasmSessionOptions, WasmSession } from "./session/session.ts";
 export { Tensor, type TensorLike } from "./session/tensor.ts";

@@ -14,8 +14,16 @@ Reflect.deleteProperty(globalThis, "Float16Array");
 const sessions = new Map();
 
 /**
+ * @typedef {{ dtype: string, shape: readonly number[], data: any }} FeedTensor
+ * @typedef {{
+ *   session: number,
+ *   feeds: Record<string, FeedTensor>,
+ *   fetch: string[],
+ *   links: { input: string, run: number, output: string }[],
+ * }} Run
+ *
  * @param {{ kind: "open", session: number, model: Uint8Array | string, options: object }
- *   | { kind: "run", session: number, feeds: Record<string, { dtype: string, shape: number[], data: any }>, fetch: string[] }
+ *   | { kind: "run", runs: Run[] }
  *   | { kind: "release", session: number }} request
  */
 async function answer(request) {
@@ -28,24 +36,47 @@ async function answer(request) {
     sessions.set(request.session, session);
     return { inputNames: session.inputNames, outputNames: session.outputNames };
   }
-  const session = sessions.get(request.session);
-  if (!session) throw new Error("the session was released");
   if (request.kind === "release") {
+    const session = sessions.get(request.session);
     sessions.delete(request.session);
-    await session.release();
+    await session?.release();
     return undefined;
   }
-  /** @type {Record<string, Tensor>} */
-  const feeds = {};
-  for (const [name, { dtype, shape, data }] of Object.entries(request.feeds)) {
-    feeds[name] = new Tensor(/** @type {any} */ (dtype), data, shape);
+  return runAll(request.runs);
+}
+
+/**
+ * Runs sessions one after the other; what links name goes from run to run as it is.
+ *
+ * @param {Run[]} runs
+ */
+async function runAll(runs) {
+  /** @type {Record<string, Tensor>[]} */
+  const outputs = [];
+  for (const [index, { session: id, feeds, fetch, links }] of runs.entries()) {
+    const session = sessions.get(id);
+    if (!session) throw new Error("the session was released");
+    /** @type {Record<string, Tensor>} */
+    const inputs = {};
+    for (const [name, { dtype, shape, data }] of Object.entries(feeds)) {
+      inputs[name] = new Tensor(/** @type {any} */ (dtype), data, shape);
+    }
+    for (const { input, run, output } of links) inputs[input] = outputs[run][output];
+    const linked = runs.flatMap((run) =>
+      run.links.flatMap((link) => (link.run === index ? [link.output] : [])),
+    );
+    outputs.push(await session.run(inputs, [...new Set([...fetch, ...linked])]));
   }
-  const results = await session.run(feeds, request.fetch);
-  return Object.fromEntries(
-    Object.entries(results).map(([name, tensor]) => [
-      name,
-      { dtype: tensor.type, shape: [...tensor.dims], data: bitPatterns(tensor.data) },
-    ]),
+  return runs.map(({ fetch }, index) =>
+    Object.fromEntries(
+      fetch.map((name) => {
+        const tensor = outputs[index][name];
+        return [
+          name,
+          { dtype: tensor.type, shape: [...tensor.dims], data: bitPatterns(tensor.data) },
+        ];
+      }),
+    ),
   );
 }
 

@@ -9,10 +9,10 @@ import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Worker } from "node:worker_threads";
-import { BitloomError } from "../core/errors.ts";
+import { BitloomError, invariant } from "../core/errors.ts";
 import type { Feeds } from "../core/feeds.ts";
 import { encodeModel, type Model, saveModel } from "../onnx/index.ts";
-import type { Runtime } from "./runtime.ts";
+import type { ChainedRun, Session, WorkerRuntime } from "./runtime.ts";
 
 /** Version of the installed onnxruntime-node: another one may round differently. */
 export function onnxRuntimeVersion(): string {
@@ -28,41 +28,68 @@ const inMemoryLimitBytes = 1.5e9;
  *
  * @param options.threads - number of workers; default 1.
  */
-export function createRuntime(options: { readonly threads?: number } = {}): Runtime {
+export function createRuntime(options: { readonly threads?: number } = {}): WorkerRuntime {
   const workers = Array.from({ length: Math.max(1, options.threads ?? 1) }, createCaller);
+  const places = new WeakMap<Session, { readonly worker: Caller; readonly id: number }>();
   let turn = 0;
   let sessionCount = 0;
+  const runChain = async (runs: readonly ChainedRun[]) => {
+    const found = runs.map(({ session }) => places.get(session));
+    const worker = found[0]?.worker;
+    invariant(
+      worker && found.every((place) => place?.worker === worker),
+      "a chain runs sessions of one worker of this runtime",
+    );
+    const chain = runs.map(({ feeds, fetch, links }, i) => ({
+      session: found[i]?.id,
+      feeds,
+      fetch,
+      links: [...links].map(([input, { run, output }]) => ({ input, run, output })),
+    }));
+    return (await worker.call({ kind: "run", runs: chain })) as readonly Feeds[];
+  };
   return {
     workers: workers.length,
+    runChain: (runs) =>
+      runChain(runs).catch((error) => {
+        throw couldNotRun("the model", runs, error);
+      }),
     async open(model, sessionOptions = {}) {
       const worker = workers[(sessionOptions.worker ?? turn++) % workers.length];
       const session = sessionCount++;
       const names = await sendModel(worker, session, model, sessionOptions.optimize ?? "all");
       let released: Promise<void> | undefined;
-      return {
+      const opened: Session = {
         ...names,
         async run(feeds, fetch) {
-          try {
-            const wanted = fetch ?? names.outputNames;
-            return (await worker.call({ kind: "run", session, feeds, fetch: wanted })) as Feeds;
-          } catch (error) {
-            if (error instanceof BitloomError) throw error;
-            throw new BitloomError(
-              "bad-data",
-              `ONNX Runtime could not run ${label(model)}: ${sentence(error)} Check names, types and shapes of its inputs.`,
-              { input: Object.keys(feeds).join(", ") },
-              { cause: error },
-            );
-          }
+          const wanted = fetch ?? names.outputNames;
+          const runs = [{ session: opened, feeds, fetch: wanted, links: new Map() }];
+          const [results] = await runChain(runs).catch((error) => {
+            throw couldNotRun(label(model), runs, error);
+          });
+          return results;
         },
         release() {
           released ??= worker.release(session);
           return released;
         },
       };
+      places.set(opened, { worker, id: session });
+      return opened;
     },
     close: async () => void (await Promise.all(workers.map((worker) => worker.end()))),
   };
+}
+
+function couldNotRun(what: string, runs: readonly ChainedRun[], cause: unknown): unknown {
+  if (cause instanceof BitloomError) return cause;
+  const fed = new Set(runs.flatMap(({ feeds }) => Object.keys(feeds)));
+  return new BitloomError(
+    "bad-data",
+    `ONNX Runtime could not run ${what}: ${sentence(cause)} Check names, types and shapes of its inputs.`,
+    { input: [...fed].join(", ") },
+    { cause },
+  );
 }
 
 const label = (model: Model) => (model.path === undefined ? "the model" : `"${model.path}"`);
@@ -84,11 +111,11 @@ async function sendModel(
     interOpNumThreads: 1,
     logSeverityLevel: 4, // errors are thrown; nothing is printed
   };
-  const opening = (source: Uint8Array | string) =>
-    worker.call({ kind: "open", session, model: source, options }) as Promise<{
-      inputNames: string[];
-      outputNames: string[];
-    }>;
+  const opening = (source: Uint8Array<ArrayBuffer> | string) =>
+    worker.call(
+      { kind: "open", session, model: source, options },
+      typeof source === "string" ? [] : [source.buffer],
+    ) as Promise<{ inputNames: string[]; outputNames: string[] }>;
   try {
     if (model.fileBytes < inMemoryLimitBytes) return await opening(await encodeModel(model));
     const folder = await mkdtemp(join(tmpdir(), "bitloom-"));
@@ -112,7 +139,7 @@ async function sendModel(
 
 interface Caller {
   /** Rejects with a plain Error when the request fails, with a BitloomError when no worker answers any more. */
-  call(request: unknown): Promise<unknown>;
+  call(request: unknown, transferred?: readonly ArrayBuffer[]): Promise<unknown>;
   /** A worker that has ended holds no sessions: nothing to do then. */
   release(session: number): Promise<void>;
   end(): Promise<void>;
@@ -153,12 +180,12 @@ function createCaller(): Caller {
     return { worker, exited };
   };
   const caller: Caller = {
-    call(request) {
+    call(request, transferred = []) {
       return new Promise((resolve, reject) => {
         if (gone) return reject(gone);
         running ??= start();
         const id = count++;
-        running.worker.postMessage({ id, request });
+        running.worker.postMessage({ id, request }, transferred);
         waiting.set(id, { resolve, reject });
         running.worker.ref();
       });

@@ -8,9 +8,9 @@ import { openAll } from "./open-all.ts";
 import type { Runtime } from "./runtime.ts";
 
 /** A data set as far as running it matters. */
-export interface BatchSource {
+export interface BatchSource<B = { readonly feeds: Feeds }> {
   readonly batches: number;
-  batch(index: number): Promise<{ readonly feeds: Feeds }>;
+  batch(index: number): Promise<B>;
 }
 
 export interface RunBatches {

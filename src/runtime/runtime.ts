@@ -19,9 +19,25 @@ export interface SessionOptions {
   readonly worker?: number;
 }
 
+/** One run of a chain. */
+export interface ChainedRun {
+  readonly session: Session;
+  readonly feeds: Feeds;
+  /** Outputs to return. */
+  readonly fetch: readonly string[];
+  /** By input: an output of an earlier run of the chain, which needs not leave the worker. */
+  readonly links: ReadonlyMap<string, { readonly run: number; readonly output: string }>;
+}
+
 export interface Runtime {
   readonly workers: number;
   open(model: Model, options?: SessionOptions): Promise<Session>;
   /** Ends the workers after the runs under way; sessions that are still open are gone. */
   close(): Promise<void>;
+}
+
+/** A runtime whose sessions live in worker threads. */
+export interface WorkerRuntime extends Runtime {
+  /** Runs sessions of one worker after each other; values that only links name never leave it. Results in order. */
+  runChain(runs: readonly ChainedRun[]): Promise<readonly Feeds[]>;
 }

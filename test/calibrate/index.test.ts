@@ -7,7 +7,7 @@ import type { Event } from "../../src/core/events.ts";
 import type { StatName } from "../../src/core/stats.ts";
 import { findBlocks, findLayers } from "../../src/layers/index.ts";
 import { attribute, type Model } from "../../src/onnx/index.ts";
-import { createRuntime, type Runtime } from "../../src/runtime/index.ts";
+import { createRuntime, type WorkerRuntime } from "../../src/runtime/index.ts";
 import { graph } from "../support/graph-builder.ts";
 import { referenceHessian, referenceProduct, transpose } from "../support/reference.ts";
 import {
@@ -34,12 +34,13 @@ async function collect<S extends StatName>(model: Model, dataset: Dataset, needs
 async function compiled(model: Model, needs: readonly StatName[]): Promise<Model> {
   const { layers } = findLayers(model.graph);
   let seen: Model | undefined;
-  const spy: Runtime = {
+  const spy: WorkerRuntime = {
     workers: 1,
     open(opened) {
       seen = opened;
       throw new Error("seen enough");
     },
+    runChain: () => Promise.reject(new Error("seen enough")),
     close: async () => {},
   };
   const blocks = findBlocks(model.graph, layers);

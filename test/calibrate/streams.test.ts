@@ -1,14 +1,13 @@
 /** Walking two streams through a graph, against whole models whose activations are all exposed. */
 import { afterAll, describe, expect, test } from "vitest";
 import { planStreams, type StreamGroup, walkStreams } from "../../src/calibrate/streams/index.ts";
-import { StreamStore } from "../../src/calibrate/streams/store.ts";
 import type { Dataset } from "../../src/core/dataset.ts";
 import type { FeedTensor } from "../../src/core/feeds.ts";
 import type { Layer, LayerId } from "../../src/core/layer.ts";
 import type { Matrix } from "../../src/core/tensor.ts";
 import { findLayers } from "../../src/layers/index.ts";
 import type { Model } from "../../src/onnx/index.ts";
-import { createRuntime } from "../../src/runtime/index.ts";
+import { createRuntime, ValueStore } from "../../src/runtime/index.ts";
 import {
   datasetOf,
   exposing,
@@ -188,7 +187,7 @@ test("every node runs once: the steps of a plan share none", () => {
 });
 
 test("the store gives back what it got, from memory and from files, and leaves none behind", async () => {
-  const store = new StreamStore(100);
+  const store = new ValueStore(100);
   const tensors: readonly FeedTensor[] = [
     { dtype: "float32", shape: [2, 3], data: normals(6, 1) },
     { dtype: "int64", shape: [20], data: BigInt64Array.from({ length: 20 }, (_, i) => BigInt(-i)) },

@@ -8,7 +8,7 @@ import type { Layer } from "../../src/core/layer.ts";
 import type { Block, LayerStats, StatName, StatValues } from "../../src/core/stats.ts";
 import { findBlocks, findLayers } from "../../src/layers/index.ts";
 import type { Model } from "../../src/onnx/index.ts";
-import { createRuntime, type Runtime } from "../../src/runtime/index.ts";
+import { createRuntime, type WorkerRuntime } from "../../src/runtime/index.ts";
 import { referenceHessian } from "../support/reference.ts";
 import {
   datasetOf,
@@ -94,7 +94,7 @@ const references: { readonly [S in StatName]: (facts: Facts) => StatValues[S] | 
   },
 };
 
-async function measured(model: Model, runtime: Runtime, needs: readonly StatName[]) {
+async function measured(model: Model, runtime: WorkerRuntime, needs: readonly StatName[]) {
   const { layers } = findLayers(model.graph);
   const blocks = findBlocks(model.graph, layers);
   const stats = await calibrate({ model, layers, blocks, dataset, needs, runtime });

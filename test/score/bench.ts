@@ -11,7 +11,7 @@ import { chooseLoss } from "../../src/evaluate/index.ts";
 import { findBlocks, findLayers } from "../../src/layers/index.ts";
 import type { Model } from "../../src/onnx/index.ts";
 import { type quantizers, quantizeWeight } from "../../src/quantize/index.ts";
-import type { Runtime } from "../../src/runtime/index.ts";
+import type { WorkerRuntime } from "../../src/runtime/index.ts";
 import { createLossProbe } from "../../src/score/index.ts";
 
 /** Lowest width first, one block size and symmetry: losses must fall. */
@@ -39,7 +39,7 @@ export interface BenchOptions {
 /** Everything a scorer may ask for, with every statistic collected. */
 export async function bench(
   model: Model,
-  runtime: Runtime,
+  runtime: WorkerRuntime,
   { formats = widths, quantizer = "rtn", ...options }: BenchOptions = {},
 ): Promise<Bench> {
   const dataset = options.dataset ?? (await randomData(model));

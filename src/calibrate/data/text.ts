@@ -155,7 +155,7 @@ export function checkVocabulary(ids: Int32Array, size: number | undefined, label
 }
 
 /** Logits of one batch, float32, stay below this unless a single window has more. */
-const logitsLimitBytes = 2 ** 28;
+const logitsLimitBytes = 2 ** 26;
 
 /** The default batch size, or less where the logits of so many windows would be large. */
 function batchSizeFor(window: number, vocabularySize: number | undefined): number {

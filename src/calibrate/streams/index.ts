@@ -15,14 +15,18 @@ import {
   openAll,
   type Runtime,
   type Session,
+  ValueStore,
+  workersFor,
 } from "../../runtime/index.ts";
 import { type GramResults, GramSums, holdoutEvery, type Measured } from "./gram-sums.ts";
 import { planStreams, type StreamPlan, type StreamStep } from "./plan.ts";
 import { buildSegment, type Segment } from "./segment.ts";
-import { type Stream, StreamStore } from "./store.ts";
 
 export type { Measured } from "./gram-sums.ts";
 export { planStreams, type StreamPlan, type StreamStep, unmeasured } from "./plan.ts";
+
+/** The float model, or the one whose layers are being rounded. */
+type Stream = "float" | "rounded";
 
 export interface StreamGroup {
   readonly layers: readonly Layer[];
@@ -52,7 +56,7 @@ export interface WalkOptions extends RunOptions {
 
 export interface WalkSummary {
   readonly steps: number;
-  readonly peak: StreamStore["peak"];
+  readonly peak: ValueStore["peak"];
 }
 
 /**
@@ -92,7 +96,7 @@ export async function walkStreams(options: WalkOptions): Promise<WalkSummary> {
 class Walk {
   readonly #options: WalkOptions;
   readonly #plan: StreamPlan;
-  readonly #store: StreamStore;
+  readonly #store: ValueStore;
   readonly #dtypes = new Map<string, DType>();
   /** Rounded weights in stored form, until the nodes that read them have run. */
   readonly #weights = new Map<
@@ -104,14 +108,14 @@ class Walk {
   constructor(options: WalkOptions, plan: StreamPlan) {
     this.#options = options;
     this.#plan = plan;
-    this.#store = new StreamStore(options.memoryLimitBytes);
+    this.#store = new ValueStore(options.memoryLimitBytes);
     this.#feedNames = new Set(options.model.graph.inputs.map(({ name }) => name));
     for (const { name, dtype } of options.model.graph.inputs) {
       if (dtype) this.#dtypes.set(name, dtype);
     }
   }
 
-  get peak(): StreamStore["peak"] {
+  get peak(): ValueStore["peak"] {
     return this.#store.peak;
   }
 
@@ -160,9 +164,11 @@ class Walk {
   }
 
   async #runBatches(float: Segment, rounded: Segment | undefined): Promise<GramSums> {
-    const { runtime, dataset, needsHoldout, signal } = this.#options;
-    const workers = Math.min(runtime.workers, dataset.batches);
+    const { runtime, dataset, needsHoldout, memoryLimitBytes, signal } = this.#options;
     const segments = rounded ? [float, rounded] : [float];
+    const bytes = Math.max(...segments.map(({ weightBytes }) => weightBytes));
+    const most = Math.min(runtime.workers, dataset.batches);
+    const workers = workersFor(bytes, memoryLimitBytes, most, segments.length);
     const wanted = Array.from({ length: workers }, (_, worker) =>
       segments.filter(isUseful).map(({ model }) => ({ model, worker })),
     );

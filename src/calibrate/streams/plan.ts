@@ -4,7 +4,7 @@
  * Pure: looks at the graph only.
  */
 import type { Layer } from "../../core/layer.ts";
-import { type Graph, type Model, type Node, readBy } from "../../onnx/index.ts";
+import { constantValues, type Graph, type Model, type Node, readBy } from "../../onnx/index.ts";
 import { activationKey, products } from "../statistic.ts";
 
 /** One stop of the walk: run, measure, round. */
@@ -125,22 +125,6 @@ function ancestors(
     pending.push(...readBy(node));
   }
   return found;
-}
-
-/** Initializers and what is computed from nothing else. */
-function constantValues(graph: Graph): Set<string> {
-  const constant = new Set(
-    [...graph.initializers.keys()].filter((name) => !graph.overridable.has(name)),
-  );
-  for (const node of graph.nodes) {
-    // Operators without inputs may be random.
-    const reads = readBy(node);
-    const isConstant =
-      (node.opType === "Constant" && node.domain === "") ||
-      (reads.length > 0 && reads.every((value) => constant.has(value)));
-    if (isConstant) for (const value of node.outputs) constant.add(value);
-  }
-  return constant;
 }
 
 function driftingValues(graph: Graph, layers: readonly Layer[]): Set<string> {

@@ -4,7 +4,7 @@
  */
 import type { FeedTensor } from "../../core/feeds.ts";
 import type { Layer } from "../../core/layer.ts";
-import { bytesOf, type DType } from "../../core/tensor.ts";
+import { bytesOf, type DType, elementCount } from "../../core/tensor.ts";
 import {
   createTap,
   editModel,
@@ -26,6 +26,8 @@ export interface Segment {
   /** The float activations that it takes beside its own, by the activation's name. */
   readonly floatInputs: ReadonlyMap<string, string>;
   readonly grams: GramOutputs | undefined;
+  /** Of the initializers that its nodes read, as float32. */
+  readonly weightBytes: number;
 }
 
 /** Names of the outputs that are summed over the batches. */
@@ -101,8 +103,12 @@ export function buildSegment(options: SegmentOptions): Segment {
     outputs: outputs.filter((name) => made.graph.outputs.some((output) => output.name === name)),
     floatInputs,
     grams,
+    weightBytes: floatBytes(made.graph),
   };
 }
+
+const floatBytes = ({ initializers }: Graph): number =>
+  [...initializers.values()].reduce((sum, { shape }) => sum + 4 * elementCount(shape), 0);
 
 /** Puts another tensor under the name of an initializer or of a Constant node's output. */
 function replaceConstant(

@@ -1,5 +1,5 @@
 /**
- * Values of the streams between two steps, batch by batch: in memory up to a limit, in files beyond it.
+ * Values between two segments of a model, batch by batch: in memory up to a limit, in files beyond it.
  * Invariant: what was put in comes out bit for bit.
  */
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
@@ -8,8 +8,8 @@ import { join } from "node:path";
 import { BitloomError, invariant } from "../../core/errors.ts";
 import type { FeedTensor, TensorData } from "../../core/feeds.ts";
 
-/** The float model, or the one whose layers are being rounded. */
-export type Stream = "float" | "rounded";
+/** Which of the models that run side by side. */
+type Owner = string | number;
 
 interface Entry {
   readonly dtype: FeedTensor["dtype"];
@@ -20,7 +20,7 @@ interface Entry {
   readonly make: (bytes: ArrayBuffer) => TensorData;
 }
 
-export class StreamStore {
+export class ValueStore {
   readonly #limit: number;
   readonly #entries = new Map<string, Entry>();
   #folder: Promise<string> | undefined;
@@ -40,7 +40,7 @@ export class StreamStore {
     return { memoryBytes: this.#peakMemory, diskBytes: this.#peakDisk };
   }
 
-  async put(stream: Stream, batch: number, name: string, tensor: FeedTensor): Promise<void> {
+  async put(owner: Owner, batch: number, name: string, tensor: FeedTensor): Promise<void> {
     const { dtype, shape, data } = tensor;
     if (Array.isArray(data)) throw strings(name);
     const view = data as Exclude<TensorData, readonly string[]>;
@@ -53,11 +53,11 @@ export class StreamStore {
     else this.#inMemory += bytes;
     this.#peakMemory = Math.max(this.#peakMemory, this.#inMemory);
     this.#peakDisk = Math.max(this.#peakDisk, this.#onDisk);
-    this.#entries.set(keyOf(stream, batch, name), { dtype, shape, bytes, place, make });
+    this.#entries.set(keyOf(owner, batch, name), { dtype, shape, bytes, place, make });
   }
 
-  async get(stream: Stream, batch: number, name: string): Promise<FeedTensor> {
-    const entry = this.#entries.get(keyOf(stream, batch, name));
+  async get(owner: Owner, batch: number, name: string): Promise<FeedTensor> {
+    const entry = this.#entries.get(keyOf(owner, batch, name));
     invariant(entry, `value "${name}" of batch ${batch} was not kept`);
     const { dtype, shape, place, make } = entry;
     if (typeof place !== "string") return { dtype, shape, data: place };
@@ -66,8 +66,8 @@ export class StreamStore {
     return { dtype, shape, data: make(buffer.slice(byteOffset, byteOffset + byteLength)) };
   }
 
-  async drop(stream: Stream, batch: number, name: string): Promise<void> {
-    const key = keyOf(stream, batch, name);
+  async drop(owner: Owner, batch: number, name: string): Promise<void> {
+    const key = keyOf(owner, batch, name);
     const entry = this.#entries.get(key);
     if (!entry) return;
     this.#entries.delete(key);
@@ -85,7 +85,7 @@ export class StreamStore {
   }
 
   async #write(data: Exclude<TensorData, readonly string[]>): Promise<string> {
-    this.#folder ??= mkdtemp(join(tmpdir(), "bitloom-streams-"));
+    this.#folder ??= mkdtemp(join(tmpdir(), "bitloom-values-"));
     const path = join(await this.#folder, `${this.#files++}.bin`);
     try {
       await writeFile(path, new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
@@ -101,11 +101,11 @@ export class StreamStore {
   }
 }
 
-const keyOf = (stream: Stream, batch: number, name: string) => `${stream} ${batch} ${name}`;
+const keyOf = (owner: Owner, batch: number, name: string) => `${owner} ${batch} ${name}`;
 
 const strings = (name: string) =>
   new BitloomError(
     "unsupported",
-    `Value "${name}" holds strings, which cannot be kept between the steps of a sequential run. Use --one-shot.`,
+    `Value "${name}" holds strings, which cannot be kept between segments of a model. Raise --memory-limit above the size of the model, and use --one-shot.`,
     { what: "tensors of string", node: name },
   );
