@@ -22,6 +22,7 @@ import {
   measureModels,
   type OutputQuality,
 } from "../../src/evaluate/index.ts";
+import { languageLoss } from "../../src/evaluate/language-loss.ts";
 import { findLayers } from "../../src/layers/index.ts";
 import { type Model, openModel } from "../../src/onnx/index.ts";
 import { quantizeWeight } from "../../src/quantize/index.ts";
@@ -31,6 +32,7 @@ import {
   datasetOf,
   floatFeed,
   floats,
+  intFeed,
   normals,
   numbersOf,
   toyPerceptron,
@@ -405,5 +407,74 @@ describe("which output holds the logits", () => {
     expect(outputs(["a", 3, "float32"], ["b", 3, "float32"])).toBeUndefined();
     expect(outputs(["logits", 2, "float32"])).toBeUndefined();
     expect(outputs(["logits", 1, "int64"])).toBeUndefined();
+  });
+});
+
+describe("in bounded memory", () => {
+  test("segments give the numbers of whole models", async () => {
+    const float = await openModel(join(tinyLm, "model.onnx"));
+    const tokenizer = await loadTokenizer(join(tinyLm, "tokenizer.json"));
+    const text = await readFile(join(tinyLm, "evaluation.txt"), "utf8");
+    const dataset = textDataset(text.slice(0, 8000), {
+      graph: float.graph,
+      tokenizer,
+      protocol: plainProtocol(64),
+      rows: 8,
+      label: "text",
+    });
+    const quantized = [await rounded(float, "int4-b32-asym"), await rounded(float, "int8-b32")];
+    const loss = chooseLoss(float.graph, dataset);
+    const measured = (memoryLimitBytes: number) =>
+      evaluateModels({ float, quantized, dataset, loss, runtime: two, memoryLimitBytes });
+    const whole = (await measured(1e9)) as LanguageQuality[];
+    const cut = (await measured(1e6)) as LanguageQuality[];
+    for (const [i, quality] of whole.entries()) {
+      const { perplexity, klDivergence, topAgreement } = cut[i];
+      expect(perplexity.float.value).toBeCloseTo(quality.perplexity.float.value, 3);
+      expect(perplexity.quantized.value).toBeCloseTo(quality.perplexity.quantized.value, 3);
+      expect(klDivergence.value).toBeCloseTo(quality.klDivergence.value, 5);
+      expect(topAgreement.value).toBeCloseTo(quality.topAgreement.value, 2);
+    }
+  });
+
+  test("logits of large vocabularies are compared in slices, token by token the same", async () => {
+    const vocabulary = 2 ** 20;
+    const table = (seed: number) => {
+      const builder = graph()
+        .input("input_ids", "int64", ["batch", "sequence"])
+        .output("logits", "float32", ["batch", "sequence", vocabulary]);
+      floats(builder, "table", [3, vocabulary], normals(3 * vocabulary, seed));
+      return builder.node("Gather", ["table", "input_ids"], ["logits"], {}, "embed").model();
+    };
+    const [float, other] = [table(1), table(2)];
+    const ids = [0, 1, 2, 2, 1, 0, 1, 1, 2, 0];
+    const feeds = { input_ids: intFeed(ids, [1, 10]) };
+    const results = async (tokens: number) => {
+      const loss = languageLoss(float.graph, tokens);
+      const reference = loss.reference(float);
+      const compared = loss.compare(other, true);
+      const [first, second] = [await one.open(reference.model), await one.open(compared.model)];
+      const given = (await first.run(feeds))[reference.outputs[0]];
+      const targets = intFeed(
+        ids.map((id) => (id * 7919) % vocabulary),
+        [1, 10],
+      );
+      const all = await second.run(
+        { ...feeds, bitloom_reference: given, bitloom_targets: targets },
+        compared.results,
+      );
+      await Promise.all([first.release(), second.release()]);
+      return { nodes: compared.model.graph.nodes.length, all };
+    };
+    // Four tokens are a slice; a window that is longer than was said belongs to the last slice.
+    const plain = await results(3);
+    for (const tokens of [10, 9]) {
+      const sliced = await results(tokens);
+      expect(sliced.nodes).toBeGreaterThan(plain.nodes);
+      for (const name of ["kl", "agree", "nll"]) {
+        expect(sliced.all[name].shape).toEqual([1, 10]);
+        expect(sliced.all[name].data).toEqual(plain.all[name].data);
+      }
+    }
   });
 });

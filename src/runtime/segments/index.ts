@@ -61,17 +61,7 @@ export async function runSegments<B extends { readonly feeds: Feeds }>(
   const { runtime, original, models, dataset, memoryLimitBytes, onProgress } = options;
   const workers = Math.min(runtime.workers, dataset.batches);
   const cuts = planCuts(original.graph, segmentBytes(memoryLimitBytes));
-  const heldUntil = lastReaders(models, cuts);
-  const runs = models.map((linked, index): ModelRun<B> => {
-    const held = index === 0 ? heldUntil : undefined;
-    return {
-      index,
-      linked,
-      parts: splitModel(linked.model, cuts, linked.fetch, held),
-      reported: new Set(linked.fetch.filter((value) => !held?.has(value))),
-      dtypes: new Map(),
-    };
-  });
+  const runs = planRuns(models, cuts);
   const store = new ValueStore(memoryLimitBytes);
   const total = cuts.count * dataset.batches;
   try {
@@ -108,18 +98,31 @@ interface ModelRun<B> {
   readonly dtypes: Map<string, DType>;
 }
 
-/** By value of the first model: the last segment in which another one reads it. */
-function lastReaders<B>(models: readonly LinkedModel<B>[], cuts: Cuts): Map<string, number> {
-  const last = new Map<string, number>();
-  for (const { model, links = new Map() } of models.slice(1)) {
-    const segments = segmentsOf(model, cuts);
+function planRuns<B>(models: readonly LinkedModel<B>[], cuts: Cuts): ModelRun<B>[] {
+  const own = segmentsOf(models[0].model, cuts);
+  /** By value of the first model: the last segment in which another one reads it. */
+  const heldUntil = new Map<string, number>();
+  const segments = models.map(({ model, links = new Map<string, string>() }, index) => {
+    if (index === 0) return own;
+    const inputs = new Map([...links].map(([input, output]) => [input, own.get(output) ?? 0]));
+    const found = segmentsOf(model, cuts, inputs);
     for (const [input, output] of links) {
       const readers = model.graph.uses(input).flatMap(({ node }) => node.outputs);
-      const own = readers.map((value) => segments.get(value) ?? 0);
-      last.set(output, Math.max(0, last.get(output) ?? 0, ...own));
+      const read = readers.map((value) => found.get(value) ?? 0);
+      heldUntil.set(output, Math.max(heldUntil.get(output) ?? 0, ...read));
     }
-  }
-  return last;
+    return found;
+  });
+  return models.map((linked, index): ModelRun<B> => {
+    const held = index === 0 ? heldUntil : new Map<string, number>();
+    return {
+      index,
+      linked,
+      parts: splitModel(linked.model, cuts.count, segments[index], linked.fetch, held),
+      reported: new Set(linked.fetch.filter((value) => !held.has(value))),
+      dtypes: new Map(),
+    };
+  });
 }
 
 interface Entry<B> {

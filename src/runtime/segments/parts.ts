@@ -26,6 +26,7 @@ export interface Part {
 
 /**
  * @param fetch - values that the caller wants: outputs of the graph or inner values.
+ * @param segments - of its values, see `segmentsOf`.
  * @param heldUntil - by wanted value: the last segment in which others read it, if that is after its own.
  * @returns one part per segment; parts without kept values and results have nothing to run.
  *
@@ -33,16 +34,16 @@ export interface Part {
  */
 export function splitModel(
   model: Model,
-  cuts: Cuts,
+  count: number,
+  segments: ReadonlyMap<string, number>,
   fetch: readonly string[],
-  heldUntil: ReadonlyMap<string, number> = new Map(),
+  heldUntil: ReadonlyMap<string, number>,
 ): readonly Part[] {
   const { graph } = model;
-  const segments = segmentsOf(model, cuts);
   const needed = neededNodes(model, fetch);
   const isInput = new Set(graph.inputs.map(({ name }) => name));
   const lastRead = new Map(heldUntil);
-  const read = Array.from({ length: cuts.count }, () => new Set<string>());
+  const read = Array.from({ length: count }, () => new Set<string>());
   for (const node of needed) {
     const segment = segmentOfNode(node, segments);
     for (const value of readBy(node)) {
@@ -51,7 +52,7 @@ export function splitModel(
       lastRead.set(value, Math.max(segment, lastRead.get(value) ?? 0));
     }
   }
-  const made = Array.from({ length: cuts.count }, () => new Set<string>());
+  const made = Array.from({ length: count }, () => new Set<string>());
   for (const node of needed) {
     for (const value of node.outputs) if (value) made[segments.get(value) ?? 0].add(value);
   }
@@ -90,14 +91,22 @@ export function buildPart(
   });
 }
 
-/** Segments of the values that depend on inputs: those the cuts name, and as early as possible for all others. */
-export function segmentsOf(model: Model, cuts: Cuts): ReadonlyMap<string, number> {
+/**
+ * Segments of the values that depend on inputs: those the cuts name, and as early as possible for all others.
+ *
+ * @param inputs - segments in which inputs get their values; the first for those that are not named.
+ */
+export function segmentsOf(
+  model: Model,
+  cuts: Cuts,
+  inputs: ReadonlyMap<string, number> = new Map(),
+): ReadonlyMap<string, number> {
   const constant = constantValues(model.graph);
   const segments = new Map<string, number>();
   for (const node of model.graph.nodes) {
     const own = node.outputs.filter((value) => value !== "" && !constant.has(value));
     if (own.length === 0) continue;
-    const from = [...readBy(node).map((value) => segments.get(value) ?? 0)];
+    const from = readBy(node).map((value) => segments.get(value) ?? inputs.get(value) ?? 0);
     const known = own.map((value) => cuts.segmentOf.get(value) ?? 0);
     const segment = Math.max(0, ...from, ...known);
     for (const value of own) segments.set(value, segment);
