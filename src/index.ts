@@ -50,6 +50,7 @@ export type { Event, Notice, RunOptions } from "./core/events.ts";
 export { float16Format, float32Format, parseFormat, type WeightFormat } from "./core/format.ts";
 export type { Layer, LayerId, LayerUse, SkippedNode } from "./core/layer.ts";
 export type { Method } from "./core/method.ts";
+export type { RunNeeds } from "./core/needs.ts";
 export type {
   BitPlan,
   LayerAlternatives,

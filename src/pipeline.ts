@@ -4,8 +4,9 @@
  */
 import { rm } from "node:fs/promises";
 import { parseBudget, toPlan } from "./allocate/index.ts";
-import { describeProtocol } from "./calibrate/index.ts";
+import { createArrayStore, describeProtocol } from "./calibrate/index.ts";
 import { BitloomError } from "./core/errors.ts";
+import type { RunNeeds } from "./core/needs.ts";
 import type { BitPlan, LayerScore } from "./core/plan.ts";
 import { evaluateModels } from "./evaluate/index.ts";
 import { saveModel } from "./onnx/index.ts";
@@ -19,11 +20,12 @@ import {
   withPlanMethods,
 } from "./pipeline/options.ts";
 import { checkOutput, hashFile, verifyOutput } from "./pipeline/output.ts";
+import { preflight } from "./pipeline/preflight.ts";
 import { propagate } from "./pipeline/propagate.ts";
 import { requireMeasurable, requireQuality } from "./pipeline/quality-bound.ts";
-import { buildModel, prepareRun, type Run } from "./pipeline/run.ts";
+import { buildModel, type Opened, prepareRun, type Run } from "./pipeline/run.ts";
 import { type QuantizeReport, reportQuality } from "./report/index.ts";
-import { createRuntime } from "./runtime/index.ts";
+import { createRuntime, defaultMemoryLimitBytes } from "./runtime/index.ts";
 import { version } from "./version.ts";
 
 export interface QuantizeResult {
@@ -54,8 +56,15 @@ export async function quantize(
   const threads = options.threads ?? 2;
   const runtime = createRuntime({ threads });
   const algebra = await openAlgebra({ threads });
+  const arrays = createArrayStore(options.memoryLimitBytes ?? defaultMemoryLimitBytes);
   try {
-    const context = { journal, runtime, algebra, needsScores: !plan };
+    let needs: RunNeeds | undefined;
+    const beforeWork = async (opened: Opened) => {
+      needs = await journal.stage("preflight", () =>
+        preflight(opened, { options, journal, runtime }),
+      );
+    };
+    const context = { journal, runtime, algebra, arrays, needsScores: !plan, beforeWork };
     const prepared = await prepareRun(modelPath, options, context);
     requireMeasurable(prepared.reportLoss, options);
     const sha256 = await hashFile(modelPath);
@@ -111,6 +120,7 @@ export async function quantize(
         sha256,
       },
       output: { path: output, bytes: saved.bytes, files: saved.files },
+      preflight: needs ?? null,
       options: describeOptions(run),
       ...describeBytes(run, choice),
       scoreUnit: choice.scoreUnit,
@@ -144,6 +154,7 @@ export async function quantize(
       }),
     };
   } finally {
+    arrays.close();
     await Promise.all([runtime.close(), algebra.release()]);
   }
 }

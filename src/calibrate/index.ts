@@ -9,6 +9,7 @@ import type { Layer, LayerId } from "../core/layer.ts";
 import type { Block, LayerStats, StatName } from "../core/stats.ts";
 import { createTap, editModel, type Model } from "../onnx/index.ts";
 import { defaultMemoryLimitBytes, runSegments, type WorkerRuntime } from "../runtime/index.ts";
+import { type ArrayStore, createArrayStore, type StoredArray } from "./array-store.ts";
 import { activationKey, type Probe, type Statistic } from "./statistic.ts";
 import { absMax } from "./statistics/abs-max.ts";
 import { blockCosine } from "./statistics/block-cosine.ts";
@@ -18,9 +19,16 @@ import { outputPower } from "./statistics/output-power.ts";
 import { rowFrequency } from "./statistics/row-frequency.ts";
 import { unfoldedCount } from "./unfold.ts";
 
+export { type ArrayStore, createArrayStore, type StoredArray } from "./array-store.ts";
 export * from "./data/index.ts";
 export type { Probe, Statistic } from "./statistic.ts";
-export { type StreamGroup, unmeasured, type WalkOptions, walkStreams } from "./streams/index.ts";
+export {
+  planStreams,
+  type StreamGroup,
+  unmeasured,
+  type WalkOptions,
+  walkStreams,
+} from "./streams/index.ts";
 
 export const statistics = {
   absMax,
@@ -41,12 +49,18 @@ export interface CalibrateOptions<S extends StatName> extends RunOptions {
   readonly runtime: WorkerRuntime;
   /** Of open weights and of values between segments, see `runSegments`. Default 512 MiB. */
   readonly memoryLimitBytes?: number | undefined;
+  /** Takes what is measured, so that memory stays bounded; by default everything stays in memory. */
+  readonly arrays?: ArrayStore | undefined;
 }
 
 interface Measurement {
   readonly probe: Probe;
   readonly output: string;
+  /** Over the batches so far. */
   total: Float64Array | undefined;
+  batches: number;
+  /** The total of all batches. */
+  measured: StoredArray<Float64Array> | undefined;
 }
 
 /**
@@ -61,6 +75,7 @@ export async function calibrate<S extends StatName>(
   options: CalibrateOptions<S>,
 ): Promise<ReadonlyMap<LayerId, LayerStats<S>>> {
   const { model, layers, blocks, dataset, needs, signal, onEvent } = options;
+  const arrays = options.arrays ?? createArrayStore(Number.POSITIVE_INFINITY);
   if (needs.length === 0) return new Map(layers.map((layer) => [layer.id, emptyStats(layer)]));
   const editor = editModel(model);
   const tap = createTap(editor);
@@ -74,6 +89,8 @@ export async function calibrate<S extends StatName>(
         probe,
         output: tap.expose(tap.op("Identity", [probe.emit(tap)]), undefined),
         total: undefined,
+        batches: 0,
+        measured: undefined,
       };
       measurements.set(key, made);
       return made;
@@ -101,14 +118,17 @@ export async function calibrate<S extends StatName>(
       for (const [output, { data }] of Object.entries(results)) {
         const entry = byOutput.get(output) as Measurement;
         entry.total = entry.probe.merge(entry.total, data);
+        if (++entry.batches < dataset.batches) continue;
+        entry.measured = arrays.put(entry.total);
+        entry.total = undefined;
       }
     },
     onProgress: (done, total) => onEvent?.({ type: "progress", stage: "calibrate", done, total }),
   });
-  const shared = new Map<string, unknown>();
-  return new Map(
-    plan.map(({ layer, rows, found }) => [layer.id, collect(layer, rows, found, shared)]),
-  );
+  const shared = new Map<string, () => unknown>();
+  const stats = plan.map(({ layer, rows, found }) => collect(layer, rows, found, shared, arrays));
+  for (const { measured } of all) measured?.drop();
+  return new Map(stats.map((entry) => [entry.layer, entry]));
 }
 
 /** Every layer's rows are counted: the first axes of its activation, or the measured positions of its window. */
@@ -133,17 +153,30 @@ function collect<S extends StatName>(
   layer: Layer,
   rows: readonly Measurement[],
   found: readonly { readonly name: S; readonly measured: readonly Measurement[] }[],
-  shared: Map<string, unknown>,
+  shared: Map<string, () => unknown>,
+  arrays: ArrayStore,
 ): LayerStats<S> {
   const count = (uses: (opType: string) => boolean) =>
     rows.reduce(
-      (sum, { total }, i) => sum + (uses(layer.uses[i].opType) ? (total?.[0] ?? 0) : 0),
+      (sum, { measured }, i) => sum + (uses(layer.uses[i].opType) ? (measured?.read()[0] ?? 0) : 0),
       0,
     );
   // Rows that were multiplied decide; a table that is only gathered from has nothing but its indices.
   const tokens = count((opType) => opType !== "Gather") || count(() => true);
-  const values = found.map(({ name, measured }) => {
-    const totals = measured.map(({ total }) => total ?? new Float64Array());
+  const stats = { layer: layer.id, tokens };
+  for (const { name, measured } of found) {
+    const read = measured.length > 0 && tokens > 0 ? finish(name, measured) : () => undefined;
+    // Large values are read when they are asked for.
+    Object.defineProperty(stats, name, { get: read, enumerable: true });
+  }
+  return stats as LayerStats<S>;
+
+  function finish(name: S, measured: readonly Measurement[]): () => unknown {
+    // Layers with the same measurements get the same value: one Hessian, and one factor of it, for q, k and v.
+    const key = `${name} ${measured.map(({ output }) => output).join()}`;
+    const known = shared.get(key);
+    if (known) return known;
+    const totals = measured.map((entry) => entry.measured?.read() ?? new Float64Array());
     if (totals.some((total) => total.some((value) => !Number.isFinite(value)))) {
       throw new BitloomError(
         "numeric",
@@ -151,12 +184,10 @@ function collect<S extends StatName>(
         { layer: layer.id, step: name },
       );
     }
-    // No use of its kind, or none that ever saw a row.
-    if (totals.length === 0 || tokens === 0) return [name, undefined];
-    // Layers with the same measurements get the same value: one Hessian, and one factor of it, for q, k and v.
-    const key = measured.map(({ output }) => output).join();
-    if (!shared.has(key)) shared.set(key, statistics[name].finish(totals, tokens, layer));
-    return [name, shared.get(key)];
-  });
-  return { layer: layer.id, tokens, ...Object.fromEntries(values) } as LayerStats<S>;
+    const value: unknown = statistics[name].finish(totals, tokens, layer);
+    const isArray = value instanceof Float64Array || value instanceof Float32Array;
+    const read = isArray ? arrays.put(value).read : () => value;
+    shared.set(key, read);
+    return read;
+  }
 }

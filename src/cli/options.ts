@@ -233,7 +233,7 @@ export const propagationOptions = {
   } as Maybe<boolean>,
   memoryLimit: {
     flags: "--memory-limit <size>",
-    help: "activations kept in memory, such as 512MB; more goes to temporary files (default: 512MB)",
+    help: "weights open at once, half as much of activations; the rest stays in files (default: 512MB)",
     parse: byteSize,
     advanced: true,
   } as Maybe<number>,

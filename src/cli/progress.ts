@@ -4,6 +4,7 @@
  */
 import { Presets, SingleBar } from "cli-progress";
 import type { Event, Notice } from "../index.ts";
+import { needsText } from "./needs-text.ts";
 import { decibel, duration, significant } from "./numbers.ts";
 import type { Style } from "./style.ts";
 import { shorten } from "./table.ts";
@@ -27,6 +28,7 @@ export interface ProgressOptions {
 const stageTitles: Readonly<Record<string, string>> = {
   open: "open model",
   data: "read data",
+  preflight: "estimate",
   calibrate: "calibrate",
   score: "score layers",
   measure: "measure loss",
@@ -54,6 +56,10 @@ export function createProgress(options: ProgressOptions): Progress {
           view.clear();
           noteLine(event.notice);
         }
+      } else if (event.type === "needs") {
+        if (quiet) return;
+        view.clear();
+        line(needsText(event.needs));
       } else if (event.type === "stage") {
         stage = event.stage;
         view.stage(titleOf(stage));

@@ -1,6 +1,7 @@
 /**
  * What long functions tell their caller while they work. The library never prints: it emits events.
  */
+import type { RunNeeds } from "./needs.ts";
 
 /** Something that changed the result without stopping it; also an entry of the report. */
 export interface Notice {
@@ -19,6 +20,8 @@ export type Event =
       readonly label?: string;
     }
   | { readonly type: "notice"; readonly notice: Notice }
+  /** Once, before the work of a whole run begins. */
+  | { readonly type: "needs"; readonly needs: RunNeeds }
   | {
       readonly type: "layer";
       readonly layer: string;

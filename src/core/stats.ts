@@ -34,6 +34,18 @@ export type LayerStats<S extends StatName = StatName> = {
   readonly tokens: number;
 } & { readonly [Name in S]: StatValues[Name] | undefined };
 
+/** Both layers' statistics as one, those of `more` first; nothing is read that lies in a file. */
+export function joinStats<A extends StatName, B extends StatName>(
+  stats: LayerStats<A>,
+  more: Partial<LayerStats<B>>,
+): LayerStats<A | B> {
+  const properties = {
+    ...Object.getOwnPropertyDescriptors(stats),
+    ...Object.getOwnPropertyDescriptors(more),
+  };
+  return Object.defineProperties({}, properties) as LayerStats<A | B>;
+}
+
 /** One transformer block: input and output on the residual stream, and the layers inside. */
 export interface Block {
   readonly name: string;

@@ -16,7 +16,7 @@ export type AlgebraOptions = DenseOptions;
 
 /**
  * Opens an algebra with a memory of its own, which grows with the largest problem up to 4 GiB and is free again when
- * the algebra is dropped. A factor of K columns takes 4·K² bytes; up to 512 MB of factors that nobody uses are kept
+ * the algebra is dropped. A factor of K columns takes 4·K² bytes; up to 128 MiB of factors that nobody uses are kept
  * for the next call that asks for the same Hessian.
  */
 export async function openAlgebra(options: AlgebraOptions = {}): Promise<Algebra> {

@@ -8,8 +8,8 @@ import type { FactorOptions } from "../core/algebra.ts";
 import type { Dense } from "./dense.ts";
 import type { PanelFactor } from "./factor.ts";
 
-/** Factors that nobody holds may take this much: three of 6144 columns, dozens of 1024. */
-const idleBytes = 512 * 2 ** 20;
+/** Factors that nobody holds may take this much: two of 4096 columns, dozens of 1024. */
+const idleBytes = 128 * 2 ** 20;
 
 export interface HeldFactor {
   readonly factor: PanelFactor;

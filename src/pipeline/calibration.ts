@@ -1,4 +1,5 @@
 /** The calibration stage alone: statistics for later runs on the same model and data. */
+import { createArrayStore } from "../calibrate/index.ts";
 import type { Notice } from "../core/events.ts";
 import { createRuntime } from "../runtime/index.ts";
 import { version } from "../version.ts";
@@ -47,7 +48,10 @@ export async function calibrateModel(
   const journal = createJournal(options);
   const runtime = createRuntime({ threads: options.threads ?? 2 });
   try {
-    const run = await prepareRun(modelPath, options, { journal, runtime, needsScores: true });
+    // All statistics of all layers are the result, so they stay in memory.
+    const arrays = createArrayStore(Number.POSITIVE_INFINITY);
+    const context = { journal, runtime, arrays, needsScores: true };
+    const run = await prepareRun(modelPath, { ...options, sequential: false }, context);
     const { subject, quantizer, scorer } = run;
     const sha256 = await fingerprintModel(subject.model);
     const { description, samples, fingerprint } = run.data.calibrate;

@@ -2,12 +2,13 @@
  * Experiments on one model and one set of data: score with many scorers, try many plans, compare their quality. What
  * the quality benchmark is made of; the pipeline itself makes one choice and writes it.
  */
+import { createArrayStore } from "../calibrate/index.ts";
 import type { LayerId } from "../core/layer.ts";
 import type { LayerAlternatives, LayerScore } from "../core/plan.ts";
 import type { Scorer } from "../core/score.ts";
 import type { StatName } from "../core/stats.ts";
 import { evaluateModels, type Quality } from "../evaluate/index.ts";
-import { createRuntime } from "../runtime/index.ts";
+import { createRuntime, defaultMemoryLimitBytes } from "../runtime/index.ts";
 import { createLossProbe, resolveScorer, type ScorerName, scorers } from "../score/index.ts";
 import { scoreAlternatives } from "./alternatives.ts";
 import { createJournal } from "./journal.ts";
@@ -37,6 +38,11 @@ const modelsAtOnce = 6;
  */
 export async function openLab(modelPath: string, options: StageOptions): Promise<Lab> {
   const runtime = createRuntime({ threads: options.threads ?? 2 });
+  const arrays = createArrayStore(options.memoryLimitBytes ?? defaultMemoryLimitBytes);
+  const close = async () => {
+    arrays.close();
+    await runtime.close();
+  };
   try {
     const needs = new Set<StatName>(
       Object.values<Scorer>(scorers).flatMap((scorer) => [...scorer.needs]),
@@ -46,7 +52,7 @@ export async function openLab(modelPath: string, options: StageOptions): Promise
     const run = await prepareRun(
       modelPath,
       { ...options, scorer: collector },
-      { journal, runtime, needsScores: true },
+      { journal, runtime, arrays, needsScores: true },
     );
     const { subject, data, weights } = run;
     return {
@@ -84,10 +90,10 @@ export async function openLab(modelPath: string, options: StageOptions): Promise
         const losses = await probe.measure(jobs);
         return new Map(jobs.map(({ layer }, i) => [layer.id, losses[i][0]]));
       },
-      close: () => runtime.close(),
+      close,
     };
   } catch (error) {
-    await runtime.close();
+    await close();
     throw error;
   }
 }

@@ -13,11 +13,12 @@ import {
   parseBudget,
   toPlan,
 } from "../allocate/index.ts";
+import { createArrayStore } from "../calibrate/index.ts";
 import { BitloomError } from "../core/errors.ts";
 import type { Notice } from "../core/events.ts";
 import { float32Format, parseFormat } from "../core/format.ts";
 import type { BitPlan, LayerAlternatives, PlannedQuantization } from "../core/plan.ts";
-import { createRuntime } from "../runtime/index.ts";
+import { createRuntime, defaultMemoryLimitBytes } from "../runtime/index.ts";
 import { version } from "../version.ts";
 import { scoreAlternatives } from "./alternatives.ts";
 import { fingerprint, fingerprintModel, readJson } from "./artefact.ts";
@@ -88,8 +89,10 @@ export async function scoreModel(
 ): Promise<Measurements> {
   const journal = createJournal(options);
   const runtime = createRuntime({ threads: options.threads ?? 2 });
+  const arrays = createArrayStore(options.memoryLimitBytes ?? defaultMemoryLimitBytes);
   try {
-    const run = await prepareRun(modelPath, options, { journal, runtime, needsScores: true });
+    const context = { journal, runtime, arrays, needsScores: true };
+    const run = await prepareRun(modelPath, options, context);
     const { subject, data, names, methods } = run;
     const formats = new Map(
       [...methods.formats, float32Format].map((format) => [format.id, format] as const),
@@ -121,6 +124,7 @@ export async function scoreModel(
       timings: journal.timings,
     };
   } finally {
+    arrays.close();
     await runtime.close();
   }
 }

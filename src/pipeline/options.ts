@@ -54,7 +54,10 @@ export interface RunSettings extends RunOptions {
   readonly seed?: number | undefined;
   /** Worker threads; they change the time, never the result. Default 2. */
   readonly threads?: number | undefined;
-  /** Bytes of activations that a sequential run keeps in memory; more goes to temporary files. Default 512 MiB. */
+  /**
+   * Bytes of weights that are open at once, half as much of activations; the model runs in segments, and the rest stays
+   * in files. Peak memory is about three times this, or what the largest layer needs. Default 512 MiB.
+   */
   readonly memoryLimitBytes?: number | undefined;
   /** Turns notices into errors. */
   readonly strict?: boolean | undefined;

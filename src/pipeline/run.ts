@@ -2,12 +2,12 @@
  * One run: the model, its data, the methods and what they have measured so far. Every stage after the first takes it.
  */
 import type { Allocator, AllocatorName } from "../allocate/index.ts";
-import { unmeasured } from "../calibrate/index.ts";
+import { type ArrayStore, unmeasured } from "../calibrate/index.ts";
 import type { Algebra } from "../core/algebra.ts";
 import type { Layer, LayerId } from "../core/layer.ts";
 import type { LayerScore } from "../core/plan.ts";
 import type { Scorer } from "../core/score.ts";
-import type { LayerStats, StatName } from "../core/stats.ts";
+import { joinStats, type LayerStats, type StatName } from "../core/stats.ts";
 import { chooseLoss } from "../evaluate/index.ts";
 import { sharedAlgebra } from "../math/algebra.ts";
 import type { Model } from "../onnx/index.ts";
@@ -27,6 +27,7 @@ import {
   resolveMethods,
   type StageOptions,
 } from "./options.ts";
+import { fewRows, thinLayers } from "./rows.ts";
 import { collectStatistics, type StatisticsOptions } from "./statistics.ts";
 import { checkStatistics } from "./statistics-file.ts";
 import { openSubject, type Subject } from "./subject.ts";
@@ -50,9 +51,10 @@ export interface Run {
   readonly stats: ReadonlyMap<LayerId, LayerStats>;
   readonly weights: WeightStore;
   readonly algebra: Algebra;
+  readonly arrays: ArrayStore;
   readonly correction: ResolvedCorrection;
   readonly memoryLimitBytes: number;
-  /** Plans are made with weights rounded to nearest, because the Hessians of all layers are too large. */
+  /** Plans are made with weights rounded to nearest: the model is so large that quantizing several plans takes too long. */
   readonly plansRounded: boolean;
   /** Names of the methods, for plans and reports. */
   readonly names: {
@@ -61,6 +63,24 @@ export interface Run {
     readonly quantizer: string;
     readonly target: string;
   };
+}
+
+/** What is known before any long work. */
+export interface Opened
+  extends Pick<
+    Run,
+    | "options"
+    | "subject"
+    | "data"
+    | "scorer"
+    | "quantizer"
+    | "methods"
+    | "correction"
+    | "memoryLimitBytes"
+    | "plansRounded"
+  > {
+  /** Statistics that the scorer needs; none when a saved plan decides. */
+  readonly scorerNeeds: readonly StatName[];
 }
 
 /**
@@ -75,10 +95,14 @@ export async function prepareRun(
     readonly journal: Journal;
     readonly runtime: WorkerRuntime;
     readonly algebra?: Algebra | undefined;
+    /** Holds what is large; the caller closes it when the run is over. */
+    readonly arrays: ArrayStore;
     readonly needsScores: boolean;
+    /** Called when model and data are open; what it throws ends the run. */
+    readonly beforeWork?: ((opened: Opened) => Promise<void>) | undefined;
   },
 ): Promise<Run> {
-  const { journal, runtime, needsScores } = context;
+  const { journal, runtime, arrays, needsScores } = context;
   const algebra = context.algebra ?? (await sharedAlgebra());
   const seed = options.seed ?? 0;
   const methods = resolveMethods(options);
@@ -99,7 +123,12 @@ export async function prepareRun(
   const scorerNeeds: readonly StatName[] = needsScores ? scorer.needs : [];
   const collect = (layers: readonly Layer[], needs: Iterable<StatName>) =>
     statisticsOf(
-      { subject: { ...subject, layers }, dataset: data.calibrate, needs: [...needs], runtime },
+      {
+        subject: { ...subject, layers },
+        dataset: data.calibrate,
+        needs: [...needs],
+        ...{ runtime, memoryLimitBytes, arrays },
+      },
       options,
       journal,
     );
@@ -107,27 +136,36 @@ export async function prepareRun(
   const plansRounded =
     isSequential(subject, options) &&
     quantizer.needs.includes("hessian") &&
-    !scorerNeeds.includes("hessian") &&
     hessianBytes(subject.layers) > memoryLimitBytes;
   if (plansRounded) {
     journal.notify({
       code: "planned-with-rtn",
-      message: `The plan is made with weights rounded to nearest: the Hessians of all layers would take ${(hessianBytes(subject.layers) / 1e6).toFixed(0)} MB, more than --memory-limit. The layers themselves are quantized with ${nameOf(options.quantizer ?? "gptq")}.`,
+      message: `Plans are compared with weights rounded to nearest: the Hessians of all layers would take ${(hessianBytes(subject.layers) / 1e6).toFixed(0)} MB, more than --memory-limit. The layers themselves are quantized with ${nameOf(options.quantizer ?? "gptq")}.`,
     });
   }
+  const needsHessians = scorerNeeds.includes("hessian") || quantizer.needs.includes("hessian");
+  const thin = needsHessians ? thinLayers(subject.layers, data.calibrate) : [];
+  if (thin.length > 0) journal.notify(fewRows(thin, "will see"));
+  await context.beforeWork?.({
+    options,
+    subject,
+    data,
+    scorer,
+    quantizer,
+    methods,
+    correction,
+    memoryLimitBytes,
+    plansRounded,
+    scorerNeeds,
+  });
   const stats = await journal.stage("calibrate", async () => {
     if (!plansRounded) {
       return collect(subject.layers, new Set([...scorerNeeds, ...quantizer.needs]));
     }
     const late = unmeasured(subject.model, subject.layers);
-    const own = scorerNeeds.length > 0 ? await collect(subject.layers, scorerNeeds) : new Map();
+    const own = await collect(subject.layers, scorerNeeds);
     const others = late.length > 0 ? await collect(late, quantizer.needs) : new Map();
-    return new Map(
-      subject.layers.map(({ id }) => [
-        id,
-        { layer: id, tokens: 0, ...own.get(id), ...others.get(id) },
-      ]),
-    );
+    return new Map([...own].map(([id, stats]) => [id, joinStats(stats, others.get(id) ?? {})]));
   });
   return {
     options,
@@ -149,9 +187,11 @@ export async function prepareRun(
       options: methods.quantize,
       stats,
       algebra,
+      arrays,
       onEvent: journal.emit,
     }),
     algebra,
+    arrays,
     correction,
     memoryLimitBytes,
     names: {
@@ -181,7 +221,7 @@ const hessianBytes = (layers: readonly Layer[]): number => {
 
 /** Saved statistics, checked; else collects them. */
 async function statisticsOf(
-  wanted: Pick<StatisticsOptions, "subject" | "dataset" | "needs" | "runtime">,
+  wanted: Omit<StatisticsOptions, "signal" | "onEvent">,
   { statistics, signal }: StageOptions,
   journal: Journal,
 ): Promise<ReadonlyMap<LayerId, LayerStats>> {

@@ -9,7 +9,7 @@ import type { WeightFormat } from "../core/format.ts";
 import type { Layer, LayerId } from "../core/layer.ts";
 import type { LayerScore } from "../core/plan.ts";
 import { dequantize, type QuantizedTensor } from "../core/quantized.ts";
-import type { LayerStats } from "../core/stats.ts";
+import { joinStats, type LayerStats } from "../core/stats.ts";
 import type { Matrix } from "../core/tensor.ts";
 import { corrections, correctWeight } from "../correct/index.ts";
 import { quantizeWeight } from "../quantize/index.ts";
@@ -17,8 +17,9 @@ import type { PropagatedLayer, PropagationReport } from "../report/index.ts";
 import type { BatchSource } from "../runtime/index.ts";
 import type { Checkpoint, FinishedLayer } from "./checkpoint.ts";
 import type { ResolvedCorrection } from "./options.ts";
+import { fewRows, rowsPerInput, thinLayers } from "./rows.ts";
 import type { Run } from "./run.ts";
-import type { WeightStore } from "./weights.ts";
+import { holdTensor, type WeightStore } from "./weights.ts";
 
 /** What is known before the result is measured. */
 export type Propagation = Omit<PropagationReport, "loss" | "written">;
@@ -26,7 +27,7 @@ export type Propagation = Omit<PropagationReport, "loss" | "written">;
 /**
  * Quantizes the layers of a plan in topological order, with two streams of activations.
  *
- * @param checkpoint - finished layers are read from it and written to it; without one codes are held in memory.
+ * @param checkpoint - finished layers are read from it and written to it; without one the run holds the codes.
  * @returns the run's weights, with these codes for the plan's formats.
  */
 export async function quantizeSequentially(
@@ -41,23 +42,28 @@ export async function quantizeSequentially(
       format.kind === "integer" ? [[layer, format] as const] : [],
     ),
   );
-  const held = new Map<LayerId, FinishedLayer>();
-  const load = (layer: LayerId) => checkpoint?.load(layer) ?? held.get(layer);
+  const held = new Map<LayerId, () => QuantizedTensor>();
+  const load = async (layer: LayerId) =>
+    checkpoint ? (await checkpoint.load(layer)).quantized : held.get(layer)?.();
   const resumed = new Set([...(checkpoint?.resumed ?? [])].filter((id) => formats.has(id)));
   const notes = new Map<LayerId, PropagatedLayer>();
   const thin: Layer[] = [];
+  // Of these it has been said before: their rows are known, or calibration has counted them.
+  const said = new Set(thinLayers(subject.layers, run.data.calibrate));
+  const isSaid = (layer: Layer) =>
+    said.has(layer) || run.stats.get(layer.id)?.hessian !== undefined;
   const round = async (group: StreamGroup) => {
     const rounded = new Map<LayerId, Matrix>();
     for (const layer of group.layers) {
       const format = formats.get(layer.id) as WeightFormat;
-      const known = resumed.has(layer.id) ? await load(layer.id) : undefined;
+      const known = resumed.has(layer.id) ? await checkpoint?.load(layer.id) : undefined;
       const finished = known ?? (await finishLayer({ ...run, correction }, layer, format, group));
       if (!known) {
         if (checkpoint) await checkpoint.save(layer.id, finished);
-        else held.set(layer.id, finished);
+        else held.set(layer.id, holdTensor(run.arrays, finished.quantized));
       }
       const rows = group.measured?.grams.rows ?? Number.POSITIVE_INFINITY;
-      if (rows < 2 * layer.k) thin.push(layer);
+      if (rows < rowsPerInput * layer.k && !isSaid(layer)) thin.push(layer);
       notes.set(layer.id, finished.note as unknown as PropagatedLayer);
       rounded.set(layer.id, dequantize(finished.quantized));
     }
@@ -75,18 +81,13 @@ export async function quantizeSequentially(
     signal: options.signal,
     onEvent: journal.emit,
   });
-  if (thin.length > 0) {
-    const widest = Math.max(...thin.map(({ k }) => k));
-    journal.notify({
-      code: "few-rows",
-      message: `${thin.length} layers saw fewer than 2 rows per input feature (K up to ${widest}): their Hessians are poorly determined. Give more data with --calibration or --rows.`,
-    });
-  }
+  const usesGrams = run.quantizer.needs.includes("hessian") || correction.method.needs.length > 0;
+  if (usesGrams && thin.length > 0) journal.notify(fewRows(thin, "saw"));
   const weights: WeightStore = {
     ...run.weights,
     async codes(layer, format): Promise<QuantizedTensor> {
       const finished = formats.get(layer.id)?.id === format.id ? await load(layer.id) : undefined;
-      return finished?.quantized ?? run.weights.codes(layer, format);
+      return finished ?? run.weights.codes(layer, format);
     },
   };
   return {
@@ -155,7 +156,7 @@ async function finishLayer(
   const { signal } = options;
   const oneShot = run.stats.get(layer.id) ?? ({ layer: layer.id, tokens: 0 } as LayerStats);
   const stats: LayerStats = measured
-    ? { ...oneShot, tokens: measured.grams.rows, hessian: measured.grams.hessian }
+    ? joinStats(oneShot, { tokens: measured.grams.rows, hessian: measured.grams.hessian })
     : oneShot;
   const weight = await layer.readWeight();
   const quantize = (target: Matrix, feed?: Float64Array) =>

@@ -1,10 +1,11 @@
 /** The statistics stage: collects what the methods need and says where the data is thin. */
-import { calibrate } from "../calibrate/index.ts";
+import { type ArrayStore, calibrate } from "../calibrate/index.ts";
 import type { Dataset } from "../core/dataset.ts";
 import type { RunOptions } from "../core/events.ts";
 import type { LayerId } from "../core/layer.ts";
 import type { LayerStats, StatName } from "../core/stats.ts";
 import type { WorkerRuntime } from "../runtime/index.ts";
+import { fewRows, rowsPerInput, thinLayers } from "./rows.ts";
 import type { Subject } from "./subject.ts";
 
 export interface StatisticsOptions extends RunOptions {
@@ -13,13 +14,14 @@ export interface StatisticsOptions extends RunOptions {
   readonly needs: readonly StatName[];
   readonly runtime: WorkerRuntime;
   readonly memoryLimitBytes?: number | undefined;
+  readonly arrays?: ArrayStore | undefined;
 }
 
 /** Statistics of all layers; with a notice where no row reached a layer or the data is thin for a Hessian. */
 export async function collectStatistics(
   options: StatisticsOptions,
 ): Promise<ReadonlyMap<LayerId, LayerStats>> {
-  const { subject, dataset, needs, runtime, memoryLimitBytes, signal, onEvent } = options;
+  const { subject, dataset, needs, runtime, memoryLimitBytes, arrays, signal, onEvent } = options;
   const { model, layers, blocks } = subject;
   const stats = (await calibrate({
     model,
@@ -29,6 +31,7 @@ export async function collectStatistics(
     needs,
     runtime,
     memoryLimitBytes,
+    arrays,
     signal,
     onEvent,
   })) as ReadonlyMap<LayerId, LayerStats>;
@@ -44,20 +47,14 @@ export async function collectStatistics(
     });
   }
   if (needs.includes("hessian")) {
+    // Of layers that are known to be thin it has been said before.
+    const said = new Set(thinLayers(layers, dataset));
     const thin = layers.filter((layer) => {
       const entry = stats.get(layer.id);
-      return entry?.hessian && entry.tokens > 0 && entry.tokens < 2 * layer.k;
+      const isThin = entry?.hessian && entry.tokens > 0 && entry.tokens < rowsPerInput * layer.k;
+      return isThin && !said.has(layer);
     });
-    if (thin.length > 0) {
-      const widest = Math.max(...thin.map(({ k }) => k));
-      onEvent?.({
-        type: "notice",
-        notice: {
-          code: "few-rows",
-          message: `${thin.length} layers saw fewer than 2 rows per input feature (K up to ${widest}): their Hessians are poorly determined. Give more data with --calibration or --rows.`,
-        },
-      });
-    }
+    if (thin.length > 0) onEvent?.({ type: "notice", notice: fewRows(thin, "saw") });
   }
   return stats;
 }

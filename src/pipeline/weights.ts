@@ -1,6 +1,7 @@
 /**
  * Quantized weights of a run: made on demand, codes of the plans under comparison kept, float weights never.
  */
+import type { ArrayStore } from "../calibrate/index.ts";
 import type { Algebra } from "../core/algebra.ts";
 import { BitloomError } from "../core/errors.ts";
 import type { Event } from "../core/events.ts";
@@ -18,6 +19,7 @@ export interface WeightStoreOptions {
   readonly options: QuantizeOptions;
   readonly stats: ReadonlyMap<LayerId, LayerStats>;
   readonly algebra: Algebra;
+  readonly arrays: ArrayStore;
   readonly onEvent: ((event: Event) => void) | undefined;
 }
 
@@ -30,9 +32,9 @@ export interface WeightStore {
   rounded(layer: Layer, format: WeightFormat): Promise<Matrix>;
 }
 
-/** Memory: the float weight asked for last, and one byte per weight and kept format. */
+/** Memory: the float weight asked for last; one byte per weight and kept format goes to `arrays`. */
 export function createWeightStore(store: WeightStoreOptions): WeightStore {
-  const kept = new Map<string, Promise<QuantizedTensor>>();
+  const kept = new Map<string, Promise<() => QuantizedTensor>>();
   let last: { readonly id: LayerId; readonly weight: Promise<Matrix> } | undefined;
   const read = (layer: Layer) => {
     if (last?.id !== layer.id) last = { id: layer.id, weight: layer.readWeight() };
@@ -55,13 +57,29 @@ export function createWeightStore(store: WeightStoreOptions): WeightStore {
     }
   };
   return {
-    codes(layer, format) {
+    async codes(layer, format) {
       const key = `${layer.id} ${format.id}`;
-      const known = kept.get(key) ?? make(layer, format, store.quantizer);
+      const known =
+        kept.get(key) ??
+        make(layer, format, store.quantizer).then((made) => holdTensor(store.arrays, made));
       kept.set(key, known);
-      return known;
+      return (await known)();
     },
     quantized: async (layer, format) => dequantize(await make(layer, format, store.quantizer)),
     rounded: async (layer, format) => dequantize(await make(layer, format, rtn)),
   };
+}
+
+/** A quantized tensor whose arrays are held by a store; read anew each time. */
+export function holdTensor(arrays: ArrayStore, tensor: QuantizedTensor): () => QuantizedTensor {
+  const codes = arrays.put(tensor.codes);
+  const scales = arrays.put(tensor.scales);
+  const zeroPoints = tensor.zeroPoints && arrays.put(tensor.zeroPoints);
+  const { format, rows, cols } = tensor;
+  return () => ({
+    ...{ format, rows, cols },
+    codes: codes.read(),
+    scales: scales.read(),
+    zeroPoints: zeroPoints?.read(),
+  });
 }

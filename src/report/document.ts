@@ -3,6 +3,7 @@
  */
 import type { Notice } from "../core/events.ts";
 import type { LayerId, SkippedNode } from "../core/layer.ts";
+import type { RunNeeds } from "../core/needs.ts";
 
 /** A measured value with its 95 % confidence interval over windows. */
 export interface ReportedEstimate {
@@ -113,6 +114,8 @@ export interface QuantizeReport {
     readonly bytes: number;
     readonly files: readonly string[];
   };
+  /** Estimated before the work began; compare `timings`. */
+  readonly preflight: RunNeeds | null;
   readonly options: Readonly<Record<string, unknown>>;
   /** Bytes the quantizable weights may take. */
   readonly budgetBytes: number;

@@ -339,6 +339,7 @@ describe("stopping", () => {
   const stages = [
     "open",
     "data",
+    "preflight",
     "calibrate",
     "score",
     "plan",

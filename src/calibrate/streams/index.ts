@@ -40,7 +40,7 @@ export interface WalkOptions extends RunOptions {
   readonly layers: readonly Layer[];
   readonly dataset: BatchSource;
   readonly runtime: Runtime;
-  /** Bytes of activations in memory; more goes to temporary files. */
+  /** Of open weights, and half as much of activations; more goes to temporary files. */
   readonly memoryLimitBytes: number;
   /** Also measures the held-out rows apart. */
   readonly needsHoldout: boolean;
@@ -108,7 +108,7 @@ class Walk {
   constructor(options: WalkOptions, plan: StreamPlan) {
     this.#options = options;
     this.#plan = plan;
-    this.#store = new ValueStore(options.memoryLimitBytes);
+    this.#store = new ValueStore(options.memoryLimitBytes / 2);
     this.#feedNames = new Set(options.model.graph.inputs.map(({ name }) => name));
     for (const { name, dtype } of options.model.graph.inputs) {
       if (dtype) this.#dtypes.set(name, dtype);

@@ -4,7 +4,7 @@
  * every run takes as much then, and about one float copy when it is open.
  */
 
-/** Of open weights and of kept values, where the caller says nothing. */
+/** Of open weights, where the caller says nothing. */
 export const defaultMemoryLimitBytes = 2 ** 29;
 
 /** Copies of a segment's float32 weights in a worker that opens or runs it. */

@@ -36,7 +36,7 @@ export interface RunSegments<B extends { readonly feeds: Feeds }> {
   readonly original: Model;
   readonly models: readonly LinkedModel<B>[];
   readonly dataset: BatchSource<B>;
-  /** Of open weights, and of values between segments. One segment that is larger by itself runs nevertheless. */
+  /** Of open weights, half as much of values between segments. One segment that is larger by itself runs nevertheless. */
   readonly memoryLimitBytes: number;
   readonly signal: AbortSignal | undefined;
   /** What is interrupted, for the error. */
@@ -62,7 +62,7 @@ export async function runSegments<B extends { readonly feeds: Feeds }>(
   const workers = Math.min(runtime.workers, dataset.batches);
   const cuts = planCuts(original.graph, segmentBytes(memoryLimitBytes));
   const runs = planRuns(models, cuts);
-  const store = new ValueStore(memoryLimitBytes);
+  const store = new ValueStore(memoryLimitBytes / 2);
   const total = cuts.count * dataset.batches;
   try {
     for (const [segment, bytes] of cuts.bytes.entries()) {
