@@ -44,8 +44,9 @@ export {
 // Linear algebra on several threads, for the stages that take one.
 export type { Algebra } from "./core/algebra.ts";
 export type { BosOption, Dataset, Protocol } from "./core/dataset.ts";
-// Failures, notices, progress.
 export { BitloomError, type ErrorCode, type ErrorDetails, isBitloomError } from "./core/errors.ts";
+// Failures, notices, progress.
+export type { Estimate } from "./core/estimate.ts";
 export type { Event, Notice, RunOptions } from "./core/events.ts";
 export { float16Format, float32Format, parseFormat, type WeightFormat } from "./core/format.ts";
 export type { Layer, LayerId, LayerUse, SkippedNode } from "./core/layer.ts";
@@ -80,7 +81,10 @@ export {
   chooseLoss,
   type EvaluateOptions,
   evaluateModels,
+  type LanguageQuality,
   lossOf,
+  type OutputQuality,
+  pairedDifference,
   type Quality,
 } from "./evaluate/index.ts";
 // Layers of a graph, as W [N, K].
@@ -129,7 +133,7 @@ export {
   type PlanSize,
 } from "./pipeline/inspect.ts";
 // Experiments: many scorers and plans on one model.
-export { type Lab, openLab } from "./pipeline/lab.ts";
+export { type Lab, openLab, type SequentialPlan } from "./pipeline/lab.ts";
 export {
   loadMeasurements,
   type MeasuredLayer,
@@ -163,7 +167,6 @@ export type {
   OutputQualityReport,
   QualityReport,
   QuantizeReport,
-  ReportedEstimate,
   ReportedLayer,
 } from "./report/index.ts";
 // Quantized layers as graph nodes.

@@ -12,13 +12,17 @@ import { evaluateModels } from "./evaluate/index.ts";
 import { saveModel } from "./onnx/index.ts";
 import { openAlgebra } from "./pipeline/algebra.ts";
 import { type Choice, chooseFormats, replayPlan } from "./pipeline/choice.ts";
+import { nameCulprit } from "./pipeline/culprit.ts";
+import { describeDecision } from "./pipeline/decision.ts";
 import { describeLayers } from "./pipeline/describe.ts";
+import { describeEnvironment } from "./pipeline/environment.ts";
 import { createJournal } from "./pipeline/journal.ts";
 import {
   plannedCorrection,
   type QuantizePipelineOptions,
   withPlanMethods,
 } from "./pipeline/options.ts";
+import { compareScores } from "./pipeline/other-scores.ts";
 import { checkOutput, hashFile, verifyOutput } from "./pipeline/output.ts";
 import { preflight } from "./pipeline/preflight.ts";
 import { propagate } from "./pipeline/propagate.ts";
@@ -69,11 +73,14 @@ export async function quantize(
     requireMeasurable(prepared.reportLoss, options);
     const sha256 = await hashFile(modelPath);
     const choice = budget
-      ? await chooseFormats(prepared, budget)
+      ? await chooseFormats(prepared, budget).catch(async (error) => {
+          throw await nameCulprit(error, prepared, prepared.data.gate);
+        })
       : replayPlan(prepared, plan as BitPlan);
     const { run, checkpoint, propagation } = await propagate(prepared, choice, options);
     const model = buildModel(run, choice.picks);
     const layers = await journal.stage("quantize", () => describeLayers(run, choice));
+    const scores = await journal.stage("compare", () => compareScores(run, choice));
     const [quality] = await journal.stage("evaluate", () =>
       evaluateModels({
         float: run.subject.model,
@@ -84,6 +91,8 @@ export async function quantize(
         memoryLimitBytes: run.memoryLimitBytes,
         signal,
         onEvent: journal.emit,
+      }).catch(async (error) => {
+        throw await nameCulprit(error, run, run.data.evaluate);
       }),
     );
     try {
@@ -113,13 +122,20 @@ export async function quantize(
     const report: QuantizeReport = {
       version: 1,
       command: "quantize",
+      commandLine: null,
       bitloom: version,
+      environment: describeEnvironment(threads),
       model: {
         path: modelPath,
         bytes: run.subject.model.fileBytes,
         sha256,
       },
-      output: { path: output, bytes: saved.bytes, files: saved.files },
+      output: {
+        path: output,
+        bytes: saved.bytes,
+        files: saved.files,
+        sha256: await hashFile(output),
+      },
       preflight: needs ?? null,
       options: describeOptions(run),
       ...describeBytes(run, choice),
@@ -129,6 +145,10 @@ export async function quantize(
         run.data.evaluate,
         protocol ? describeProtocol(protocol) : "",
       ),
+      bounds: {
+        maxKlDivergence: options.maxKlDivergence ?? null,
+        maxPerplexityIncrease: options.maxPerplexityIncrease ?? null,
+      },
       worstLayer: worstOf(layers),
       gate: choice.gate
         ? {
@@ -139,6 +159,8 @@ export async function quantize(
             samples: run.data.gate.samples,
           }
         : null,
+      decision: describeDecision(choice),
+      scores,
       propagation,
       layers,
       skipped: run.subject.skipped,
@@ -201,6 +223,7 @@ function describeOptions({ names, methods, options, seed, data }: Run) {
     calibrationSamples: data.calibrate.samples,
     calibrationData: data.calibrate.description,
     calibrationFingerprint: data.calibrate.fingerprint,
+    evaluationFingerprint: data.evaluate.fingerprint,
   };
 }
 

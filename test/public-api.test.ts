@@ -42,6 +42,7 @@ test("the exported names are these; a change here is a change of the public API"
       "openDataset",
       "openLab",
       "openModel",
+      "pairedDifference",
       "parseBudget",
       "parseFormat",
       "parseFormats",

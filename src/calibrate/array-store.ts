@@ -48,9 +48,10 @@ export function createArrayStore(limitBytes: number): ArrayStore {
           },
         };
       }
-      folder ??= mkdtempSync(join(tmpdir(), "bitloom-arrays-"));
-      const path = join(folder, `${files++}.bin`);
+      let path = tmpdir();
       try {
+        folder ??= mkdtempSync(join(path, "bitloom-arrays-"));
+        path = join(folder, `${files++}.bin`);
         writeFileSync(path, new Uint8Array(values.buffer, values.byteOffset, values.byteLength));
       } catch (cause) {
         throw new BitloomError(

@@ -1,12 +1,12 @@
 /** The parts that several commands print: quality, notices, skipped nodes, formats. */
-import type { Notice, QualityReport, ReportedEstimate, SkippedNode } from "../index.ts";
+import type { Estimate, Notice, QualityReport, SkippedNode } from "../index.ts";
 import { counted, decibel, grouped, percent, significant } from "./numbers.ts";
 import type { Style } from "./style.ts";
 import { table, wrap } from "./table.ts";
 
 type Facts = [label: string, value: string][];
 
-const interval = ({ low, high }: ReportedEstimate, show: (value: number) => string) =>
+const interval = ({ low, high }: Estimate, show: (value: number) => string) =>
   `[${show(low)}, ${show(high)}]`;
 
 /**

@@ -6,7 +6,7 @@ export interface RunNeeds {
   /** Most resident memory. */
   readonly memoryBytes: number;
   readonly disk: {
-    /** Activations beyond the memory limit, in TMPDIR. */
+    /** Activations, statistics and codes beyond the memory limit, in TMPDIR. */
     readonly temporaryBytes: number;
     /** Finished layers; 0 without a checkpoint. */
     readonly checkpointBytes: number;

@@ -2,6 +2,8 @@
  * What quantization cost: quantized models against the float model on the same data, in one pass.
  */
 import type { Batch, Dataset } from "../core/dataset.ts";
+import { BitloomError } from "../core/errors.ts";
+import type { Estimate } from "../core/estimate.ts";
 import type { RunOptions } from "../core/events.ts";
 import type { Feeds, FeedTensor } from "../core/feeds.ts";
 import type { Graph, Model } from "../onnx/index.ts";
@@ -12,12 +14,11 @@ import {
   type WorkerRuntime,
 } from "../runtime/index.ts";
 import { requireFinite } from "./finite.ts";
-import { type Estimate, mapEstimate, meanOverWindows, percentileOverWindows } from "./intervals.ts";
+import { mapEstimate, meanOverWindows, percentileOverWindows } from "./intervals.ts";
 import { findLogits, languageLoss, values } from "./language-loss.ts";
 import { outputLoss, termsOf } from "./output-loss.ts";
 
 export { requireFinite } from "./finite.ts";
-export type { Estimate } from "./intervals.ts";
 export { findLogits } from "./language-loss.ts";
 
 /** Quality of a language model against its float original. */
@@ -34,6 +35,14 @@ export interface LanguageQuality {
   readonly klDivergence999: Estimate;
   /** Share of tokens where both models rank the same token first. */
   readonly topAgreement: Estimate;
+  /** What the estimates are made of, in the order of the windows: for paired comparisons of two models. */
+  readonly perWindow: {
+    readonly tokens: readonly number[];
+    /** Σ over the window's tokens of the quantized model's negative log-likelihood, nats. */
+    readonly nll: readonly number[];
+    /** Σ over the window's tokens of KL(float ‖ quantized), nats. */
+    readonly kl: readonly number[];
+  };
 }
 
 /** Quality of any other model: every float output against the float original's. */
@@ -56,6 +65,38 @@ export function lossOf(quality: Quality): number {
   return quality.outputs.reduce((sum, { sqnrDb }) => sum + 10 ** (-sqnrDb / 10), 0);
 }
 
+/**
+ * Whether one of two quantized models is really better: the mean difference per token, paired over windows.
+ *
+ * @param quality - of the model in question. @param base - of the one it is compared with, on the same windows.
+ * @param measure - what is compared, nats per token.
+ * @returns `quality − base` with its 95 % interval; below 0 where `quality` is better.
+ *
+ * @throws bad-option - the two were not measured on the same windows.
+ */
+export function pairedDifference(
+  quality: LanguageQuality,
+  base: LanguageQuality,
+  measure: "nll" | "kl",
+): Estimate {
+  const { tokens } = quality.perWindow;
+  const isSame =
+    tokens.length === base.perWindow.tokens.length &&
+    tokens.every((count, w) => count === base.perWindow.tokens[w]);
+  if (!isSame) {
+    throw new BitloomError(
+      "bad-option",
+      `Cannot pair two evaluations: expected the same windows, got ${tokens.length} and ${base.perWindow.tokens.length} windows of other lengths. Evaluate both models on the same text.`,
+      { option: "base", got: `${base.perWindow.tokens.length} windows` },
+    );
+  }
+  const other = base.perWindow[measure];
+  return meanOverWindows(
+    quality.perWindow[measure].map((value, w) => value - other[w]),
+    tokens,
+  );
+}
+
 /** KL for language models fed with token windows, relative squared error of the outputs for all others. */
 export function chooseLoss(graph: Graph, dataset: Dataset): Loss {
   const { protocol } = dataset;
@@ -73,8 +114,8 @@ export interface EvaluateOptions extends RunOptions {
 }
 
 /**
- * Compares quantized models with the float model, batch by batch; in segments whose weights fit the memory limit; of logits only those of a batch per
- * worker are held.
+ * Compares quantized models with the float model, batch by batch, in segments whose weights fit the memory limit; of
+ * logits only those of a batch per worker are held.
  *
  * Cost: one forward pass of each model. Numerics: losses in float32 inside the graph, summed in float64.
  *
@@ -170,6 +211,7 @@ class TokenTotals {
       klDivergence: meanOverWindows(kl, counts),
       klDivergence999: percentileOverWindows(tokenKl, 0.999),
       topAgreement: meanOverWindows(agree, counts),
+      perWindow: { tokens: counts, nll, kl },
     };
   }
 }

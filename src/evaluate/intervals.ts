@@ -1,14 +1,8 @@
 /**
  * 95 % confidence intervals over windows: windows are the independent units, tokens inside one are not.
  */
+import type { Estimate } from "../core/estimate.ts";
 import { createRandom } from "../core/random.ts";
-
-/** A measured value with its 95 % confidence interval. */
-export interface Estimate {
-  readonly value: number;
-  readonly low: number;
-  readonly high: number;
-}
 
 /** 97.5 % point of the standard normal distribution. */
 const z = 1.959964;

@@ -1,7 +1,6 @@
 /**
  * What became of each layer, for the report; quantizes layers that no stage has needed yet.
  */
-import { marginalPrice } from "../allocate/index.ts";
 import { throwIfAborted } from "../core/errors.ts";
 import { yieldToEventLoop } from "../core/events.ts";
 import type { WeightFormat } from "../core/format.ts";
@@ -10,16 +9,16 @@ import { dequantize } from "../core/quantized.ts";
 import { dtypes, type Matrix, roundToFloat16 } from "../core/tensor.ts";
 import { jsonDb, type ReportedLayer } from "../report/index.ts";
 import type { Choice } from "./choice.ts";
+import { stepsOf } from "./decision.ts";
 import { layerSqnrDb } from "./noise.ts";
+import { describeOutliers } from "./outliers.ts";
 import type { Run } from "./run.ts";
 
 /** One entry per layer, in graph order; emits a `layer` event for each. */
 export async function describeLayers(run: Run, choice: Choice): Promise<ReportedLayer[]> {
   const { subject, stats, journal, options } = run;
   const picks = new Map(choice.picks.map((pick) => [pick.layer, pick]));
-  const prices = new Map(
-    marginalPrice(choice.picks, choice.alternatives).map((price) => [price.layer, price]),
-  );
+  const steps = stepsOf(choice);
   const reported: ReportedLayer[] = [];
   for (const layer of subject.layers) {
     throwIfAborted(options.signal, "quantization");
@@ -34,7 +33,7 @@ export async function describeLayers(run: Run, choice: Choice): Promise<Reported
     journal.emit({ type: "layer", layer: layer.id, format: format.id, loss, sqnrDb, elapsedMs });
     const total = subject.layers.length;
     journal.emit({ type: "progress", stage: "quantize", done: reported.length + 1, total });
-    const price = prices.get(layer.id);
+    const { nextUpgrade = null, lastDowngrade = null } = steps.get(layer.id) ?? {};
     reported.push({
       name: layer.id,
       opType: layer.opType,
@@ -46,9 +45,9 @@ export async function describeLayers(run: Run, choice: Choice): Promise<Reported
       bytes,
       loss,
       sqnrDb: jsonDb(sqnrDb),
-      nextUpgrade: price?.upgrade
-        ? { format: price.upgrade.format.id, lossPerByte: price.lossPerByte }
-        : null,
+      nextUpgrade,
+      lastDowngrade,
+      outliers: describeOutliers(await layer.readWeight(), stats.get(layer.id)),
     });
   }
   return reported;

@@ -8,12 +8,14 @@ import type { LayerAlternatives, LayerScore } from "../core/plan.ts";
 import type { Scorer } from "../core/score.ts";
 import type { StatName } from "../core/stats.ts";
 import { evaluateModels, type Quality } from "../evaluate/index.ts";
+import type { Model } from "../onnx/index.ts";
 import { createRuntime, defaultMemoryLimitBytes } from "../runtime/index.ts";
 import { createLossProbe, resolveScorer, type ScorerName, scorers } from "../score/index.ts";
 import { scoreAlternatives } from "./alternatives.ts";
 import { createJournal } from "./journal.ts";
-import type { StageOptions } from "./options.ts";
+import { resolveCorrectionOptions, type StageOptions } from "./options.ts";
 import { buildModel, prepareRun } from "./run.ts";
+import { quantizeSequentially } from "./sequential.ts";
 
 export interface Lab {
   /** Σ N·K of the quantizable weights. */
@@ -22,10 +24,22 @@ export interface Lab {
   score(scorer: ScorerName | Scorer): Promise<readonly LayerAlternatives[]>;
   /** Quality of plans on the evaluation data, each against the float model. */
   evaluate(plans: readonly (readonly LayerScore[])[]): Promise<readonly Quality[]>;
+  /**
+   * The same for plans that are quantized in order, each layer corrected for the error that reaches it.
+   *
+   * Cost: one walk over all layers per plan, and its codes in memory or temporary files while it is measured.
+   */
+  evaluateSequential(plans: readonly SequentialPlan[]): Promise<readonly Quality[]>;
   /** Loss on the gate split with only one layer in its given format: the truth that scores predict. */
   measureAlone(picks: readonly LayerScore[]): Promise<ReadonlyMap<LayerId, number>>;
   /** Ends the worker threads. */
   close(): Promise<void>;
+}
+
+/** A plan, and how it is quantized in order. */
+export interface SequentialPlan
+  extends Pick<StageOptions, "correction" | "correctionAlpha" | "correctionDamping"> {
+  readonly picks: readonly LayerScore[];
 }
 
 /** Models held open at once by `evaluate`; each holds its weights. */
@@ -55,21 +69,42 @@ export async function openLab(modelPath: string, options: StageOptions): Promise
       { journal, runtime, arrays, needsScores: true },
     );
     const { subject, data, weights } = run;
+    const measure = (quantized: readonly Model[]) =>
+      evaluateModels({
+        float: subject.model,
+        quantized,
+        dataset: data.evaluate,
+        loss: run.reportLoss,
+        memoryLimitBytes: run.memoryLimitBytes,
+        runtime,
+      });
     return {
       weights: subject.weights,
       score: (scorer) => scoreAlternatives({ ...run, scorer: resolveScorer(scorer) }),
       async evaluate(plans) {
         const qualities: Quality[] = [];
         for (let i = 0; i < plans.length; i += modelsAtOnce) {
-          const quantized = plans.slice(i, i + modelsAtOnce).map((picks) => buildModel(run, picks));
-          const { memoryLimitBytes } = run;
-          const common = {
-            float: subject.model,
-            dataset: data.evaluate,
-            loss: run.reportLoss,
-            memoryLimitBytes,
-          };
-          qualities.push(...(await evaluateModels({ ...common, quantized, runtime })));
+          const some = plans.slice(i, i + modelsAtOnce);
+          qualities.push(...(await measure(some.map((picks) => buildModel(run, picks)))));
+        }
+        return qualities;
+      },
+      async evaluateSequential(plans) {
+        const qualities: Quality[] = [];
+        for (const { picks, ...options } of plans) {
+          // Codes go with their store: of many plans no more than one is kept.
+          const held = createArrayStore(run.memoryLimitBytes);
+          try {
+            const corrected = {
+              ...run,
+              arrays: held,
+              correction: resolveCorrectionOptions(options),
+            };
+            const { weights } = await quantizeSequentially(corrected, picks, undefined);
+            qualities.push(...(await measure([buildModel({ ...run, weights }, picks)])));
+          } finally {
+            held.close();
+          }
         }
         return qualities;
       },

@@ -115,10 +115,11 @@ const referenceLimitBytes = 2 ** 30;
 export function estimateNeeds(facts: RunFacts): RunNeeds {
   const { layers, samples, disk } = facts;
   const keptBytes = facts.keptPerSample * samples.calibrate;
+  const beyond = (bytes: number) => Math.max(0, bytes - facts.memoryLimitBytes);
   return {
     memoryBytes: Math.round(peakMemory(facts, keptBytes)),
     disk: {
-      temporaryBytes: Math.max(0, Math.round(keptBytes - facts.memoryLimitBytes)),
+      temporaryBytes: Math.round(beyond(keptBytes) + beyond(heldBytes(facts))),
       checkpointBytes: disk.checkpointBytes,
       outputBytes: disk.outputBytes,
     },
@@ -132,9 +133,7 @@ export function estimateNeeds(facts: RunFacts): RunNeeds {
 /** Most memory at once, bytes. Every term is a bound of its own; they are rarely reached together. */
 function peakMemory(facts: RunFacts, keptBytes: number): number {
   const { layers, workers, memoryLimitBytes, modelBytes, scorer, samples } = facts;
-  const hessian = ({ groups, k }: LayerWork) => 8 * groups * k * k;
   const largest = Math.max(0, ...layers.map(({ n, k }) => n * k));
-  const weights = layers.reduce((sum, { n, k }) => sum + n * k, 0);
   const measures = scorer !== undefined && scorer.passes !== 0;
   const multiplied = layers.filter(({ activation }) => activation !== undefined);
   return (
@@ -143,13 +142,22 @@ function peakMemory(facts: RunFacts, keptBytes: number): number {
     Math.min(memoryLimitBytes, keptBytes) +
     layerCopies * 4 * largest +
     workers * logitsCopies * facts.logitsBytes +
-    hessianCopies * Math.max(0, ...multiplied.map(hessian)) +
-    (facts.holdsHessians ? sum(distinct(multiplied), hessian) : 0) +
-    // Codes of the plans under comparison are kept.
-    weights * Math.max(1, facts.gateModels) +
+    hessianCopies * Math.max(0, ...multiplied.map(hessianBytes)) +
+    Math.min(memoryLimitBytes, heldBytes(facts)) +
     // Measuring scores opens models whole.
     (measures ? openCopies * workers * modelBytes : 0) +
     (measures ? Math.min(referenceLimitBytes, samples.search * facts.logitsPerSample) : 0)
+  );
+}
+
+const hessianBytes = ({ groups, k }: LayerWork) => 8 * groups * k * k;
+
+/** Hessians, and codes of the plans under comparison: in memory up to the limit, in temporary files beyond it. */
+function heldBytes({ layers, holdsHessians, gateModels }: RunFacts): number {
+  const multiplied = layers.filter(({ activation }) => activation !== undefined);
+  return (
+    (holdsHessians ? sum(distinct(multiplied), hessianBytes) : 0) +
+    gateModels * sum(layers, ({ n, k }) => n * k)
   );
 }
 

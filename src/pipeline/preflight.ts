@@ -137,7 +137,9 @@ async function collectFacts(
     judges: scorer.needs.includes("hessian"),
   };
   const work = known ?? custom;
-  const isCheckpointed = options.checkpoint !== false && isSequential(subject, options);
+  // As in `propagate`: methods without a name have no checkpoint.
+  const isNamed = typeof options.quantizer !== "object" && typeof options.correction !== "object";
+  const isCheckpointed = options.checkpoint !== false && isNamed && isSequential(subject, options);
   return {
     layers,
     samples: {
@@ -275,7 +277,7 @@ async function demandsOf(
   const others = subject.model.fileBytes - subject.floatWeightBytes;
   return [
     {
-      what: "temporary activations",
+      what: "temporary files",
       folder: tmpdir(),
       sureBytes: 0,
       likelyBytes: disk.temporaryBytes,

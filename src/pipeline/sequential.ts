@@ -146,6 +146,24 @@ function thirds(dataset: Dataset): readonly Dataset[] | undefined {
   }
 }
 
+/** False where the rows that reach a layer are not on both sides: an expert that few rows are routed to. */
+function canBeJudged(
+  { correction, journal }: Run,
+  layer: Layer,
+  measured: StreamGroup["measured"],
+): boolean {
+  if (!measured || measured.grams.rows === 0) return false;
+  if (!correction.method.needs.includes("holdout")) return true;
+  const { grams, holdout } = measured;
+  if (holdout && holdout.rows < grams.rows) return true;
+  journal.notify({
+    code: "no-correction",
+    layer: layer.id,
+    message: `Correction ${correction.name} judges by held-out rows, but ${holdout ? "all" : "none"} of the rows that reach "${layer.id}" are held out: it is rounded, but not corrected. Give more data with --calibration or --rows.`,
+  });
+  return false;
+}
+
 async function finishLayer(
   run: Run,
   layer: Layer,
@@ -174,7 +192,8 @@ async function finishLayer(
     );
   try {
     // Of a grouped convolution only the Hessians are taken along: a correction knows one group.
-    const correctable = layer.groups === 1 ? measured : undefined;
+    const correctable =
+      layer.groups === 1 && canBeJudged(run, layer, measured) ? measured : undefined;
     const corrected =
       correctable &&
       (await correctWeight(

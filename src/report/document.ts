@@ -1,16 +1,11 @@
 /**
- * The report of a run as plain JSON: what was decided, why, and what it cost. This is what `--json` prints.
+ * The report of a run as plain JSON: what was decided, why, and what it cost. This is what `--json` prints, and all that
+ * the page is made from.
  */
+import type { Estimate } from "../core/estimate.ts";
 import type { Notice } from "../core/events.ts";
 import type { LayerId, SkippedNode } from "../core/layer.ts";
 import type { RunNeeds } from "../core/needs.ts";
-
-/** A measured value with its 95 % confidence interval over windows. */
-export interface ReportedEstimate {
-  readonly value: number;
-  readonly low: number;
-  readonly high: number;
-}
 
 export interface ReportedLayer {
   readonly name: LayerId;
@@ -26,7 +21,71 @@ export interface ReportedLayer {
   /** Of the layer's own output on the calibration data; of the weights where there are no statistics. null = exact. */
   readonly sqnrDb: number | null;
   /** Loss saved per byte by the layer's next better format; null at its best. */
-  readonly nextUpgrade: { readonly format: string; readonly lossPerByte: number } | null;
+  readonly nextUpgrade: LayerStep | null;
+  /** Loss added per byte saved by the layer's next smaller format; null at its smallest. */
+  readonly lastDowngrade: LayerStep | null;
+  readonly outliers: OutlierReport;
+}
+
+/** One step of a layer to another format, and what each of its bytes is worth. */
+export interface LayerStep {
+  readonly format: string;
+  /** Unit of the scores per byte. */
+  readonly lossPerByte: number;
+}
+
+/** How uneven the numbers are that share a scale. null: not measured in this run, or not defined for the layer. */
+export interface OutlierReport {
+  /** Largest |w| over the root mean square of the weights. */
+  readonly weightPeak: number | null;
+  /** Share of weights more than one standard deviation above their mean, as in the scorer ZD. */
+  readonly weightShare: number;
+  /** Largest root mean square of an input channel over that of all channels. */
+  readonly channelPeak: number | null;
+  /** Largest |x| over the root mean square of the inputs. */
+  readonly inputPeak: number | null;
+}
+
+/** The prices that decided, and the plans that could have been. Losses are predictions, added up over layers. */
+export interface DecisionReport {
+  /** What one byte is worth at the budget: loss saved per byte by the frontier's step across it; 0 above all steps. */
+  readonly marginalPrice: number;
+  /** Best loss for its bytes, rising bytes; at most a few hundred points. */
+  readonly frontier: readonly PlanPoint[];
+  /** One format for every layer. */
+  readonly uniform: readonly (PlanPoint & { readonly format: string })[];
+  readonly written: PlanPoint;
+}
+
+export interface PlanPoint {
+  readonly bytes: number;
+  readonly loss: number;
+}
+
+/** Predictions of several scorers for one format, the same for all layers. */
+export interface ScoreComparison {
+  /** The format most layers were given. */
+  readonly format: string;
+  /** The run's own scorer first. */
+  readonly scorers: readonly {
+    readonly name: string;
+    readonly unit: string;
+    /** In the order of the layers; null where a layer cannot take the format or stays in float. */
+    readonly losses: readonly (number | null)[];
+    /** Spearman's, with the run's own scorer over the layers that both know; null for fewer than three. */
+    readonly rankCorrelation: number | null;
+  }[];
+}
+
+/** What made the file, beside its inputs. */
+export interface EnvironmentReport {
+  readonly node: string;
+  readonly onnxRuntime: string;
+  /** "linux-x64". */
+  readonly platform: string;
+  readonly threads: number;
+  /** Most resident memory of the process so far. */
+  readonly peakMemoryBytes: number;
 }
 
 export interface LanguageQualityReport {
@@ -42,13 +101,13 @@ export interface LanguageQualityReport {
   readonly klDivergence999: number;
   readonly topAgreement: number;
   readonly intervals: {
-    readonly perplexityFloat: ReportedEstimate;
-    readonly perplexityQuantized: ReportedEstimate;
+    readonly perplexityFloat: Estimate;
+    readonly perplexityQuantized: Estimate;
     /** Paired over windows, nats per token. */
-    readonly nllIncrease: ReportedEstimate;
-    readonly klDivergence: ReportedEstimate;
-    readonly klDivergence999: ReportedEstimate;
-    readonly topAgreement: ReportedEstimate;
+    readonly nllIncrease: Estimate;
+    readonly klDivergence: Estimate;
+    readonly klDivergence999: Estimate;
+    readonly topAgreement: Estimate;
   };
 }
 
@@ -107,12 +166,17 @@ export interface PropagatedLayer {
 export interface QuantizeReport {
   readonly version: 1;
   readonly command: string;
+  /** As it was typed; null for a call of the library. */
+  readonly commandLine: string | null;
   readonly bitloom: string;
+  readonly environment: EnvironmentReport;
   readonly model: { readonly path: string; readonly bytes: number; readonly sha256: string };
   readonly output: {
     readonly path: string;
     readonly bytes: number;
     readonly files: readonly string[];
+    /** Of the file at `path`, hex. */
+    readonly sha256: string;
   };
   /** Estimated before the work began; compare `timings`. */
   readonly preflight: RunNeeds | null;
@@ -126,9 +190,18 @@ export interface QuantizeReport {
   readonly bitsPerWeight: number;
   readonly scoreUnit: string;
   readonly quality: QualityReport;
+  /** What was demanded of the quality; null where nothing was. Written files keep these. */
+  readonly bounds: {
+    readonly maxKlDivergence: number | null;
+    readonly maxPerplexityIncrease: number | null;
+  };
   readonly worstLayer: { readonly name: LayerId; readonly sqnrDb: number } | null;
   /** null when a saved plan was applied as it is. */
   readonly gate: GateReport | null;
+  /** null when a saved plan was applied as it is. */
+  readonly decision: DecisionReport | null;
+  /** null when nothing was scored. */
+  readonly scores: ScoreComparison | null;
   /** null when every layer was rounded by itself. */
   readonly propagation: PropagationReport | null;
   readonly layers: readonly ReportedLayer[];

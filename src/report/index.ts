@@ -1,13 +1,18 @@
 /** What a run decided and measured: the JSON document and its text form. */
 export type {
+  DecisionReport,
+  EnvironmentReport,
   GateReport,
   LanguageQualityReport,
+  LayerStep,
+  OutlierReport,
   OutputQualityReport,
+  PlanPoint,
   PropagatedLayer,
   PropagationReport,
   QualityReport,
   QuantizeReport,
-  ReportedEstimate,
   ReportedLayer,
+  ScoreComparison,
 } from "./document.ts";
 export { jsonDb, reportQuality } from "./quality.ts";

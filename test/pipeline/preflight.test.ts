@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { createArrayStore } from "../../src/calibrate/index.ts";
 import { needsText } from "../../src/cli/needs-text.ts";
 import { isBitloomError } from "../../src/core/errors.ts";
 import type { Event, Notice } from "../../src/core/events.ts";
@@ -145,18 +146,22 @@ describe("time", () => {
 describe("memory, disk and rows", () => {
   const memory = (change: Partial<RunFacts>) => estimateNeeds(facts(change)).memoryBytes;
 
-  test("memory: the limit once, the largest layer, logits for each worker", () => {
+  test("memory: the limit for weights, for values and for arrays, the largest layer, logits for each worker", () => {
     const base = memory({});
     const small = memory({ memoryLimitBytes: 0 });
-    expect(base - small).toBeLessThanOrEqual(1000);
+    expect(base - small).toBeGreaterThan(0);
+    expect(base - small).toBeLessThanOrEqual(3 * 1000);
     const wide = facts().layers.map((one) => (one.id === "b" ? { ...one, n: 1_000_008 } : one));
-    // Six float32 copies, and a byte for each plan at the gate.
-    expect(memory({ layers: wide }) - base).toBeCloseTo(1e6 * 4 * (6 * 4 + 4), -4);
+    // Six float32 copies; the codes of four plans beyond the limit go to disk.
+    expect(memory({ layers: wide }) - base).toBeCloseTo(6 * 4 * 4e6, -4);
+    expect(estimateNeeds(facts({ layers: wide })).disk.temporaryBytes).toBeCloseTo(4 * 4e6, -4);
     expect(memory({ logitsBytes: 1000, workers: 1 }) - base).toBe(6000);
     // What is kept beyond the limit goes to disk.
-    expect(memory({ keptPerSample: 1e9 }) - base).toBe(1000);
-    expect(estimateNeeds(facts({ keptPerSample: 1e9 })).disk.temporaryBytes).toBe(7e9 - 1000);
-    expect(estimateNeeds(facts({ keptPerSample: 10 })).disk).toEqual({
+    const roomy = { memoryLimitBytes: 1e6 };
+    expect(memory({ ...roomy, keptPerSample: 1e9 }) - memory(roomy)).toBe(1e6);
+    const spilled = estimateNeeds(facts({ ...roomy, keptPerSample: 1e9 }));
+    expect(spilled.disk.temporaryBytes).toBe(7e9 - 1e6);
+    expect(estimateNeeds(facts({ ...roomy, keptPerSample: 10 })).disk).toEqual({
       temporaryBytes: 0,
       checkpointBytes: 100,
       outputBytes: 50,
@@ -165,8 +170,11 @@ describe("memory, disk and rows", () => {
 
   test("memory: Hessians of all layers only where they are held", () => {
     const layers = Array.from({ length: 10 }, (_, i) => layer(`${i}`, { n: 1, k: 1000 }));
-    const held = memory({ layers }) - memory({ layers, holdsHessians: false });
-    expect(held).toBe(10 * 8 * 1e6);
+    const held = (memoryLimitBytes: number) =>
+      memory({ layers, memoryLimitBytes }) -
+      memory({ layers, memoryLimitBytes, holdsHessians: false });
+    expect(held(1e9)).toBe(10 * 8 * 1e6);
+    expect(held(40_000)).toBe(0);
   });
 
   test("rows: the layer with the fewest per input; tables and unknown ones do not count", () => {
@@ -195,14 +203,14 @@ describe("disks", () => {
 
   test("what surely fails is refused, what may fail is said, the rest is silent", async () => {
     const demands = [
-      demand("temporary activations", "/tmp", 0, 5e9),
+      demand("temporary files", "/tmp", 0, 5e9),
       demand("the checkpoint", "/out", 2e9, 3e9),
       demand("the output", "/out", 1e9, 2e9),
     ];
     expect(await judgeDisk(demands, disks({ "/tmp": 5e9, "/out": 5e9 }))).toBeUndefined();
     const little = await judgeDisk(demands, disks({ "/tmp": 4e9, "/out": 5e9 }));
     expect(little).toMatchObject({ code: "little-disk" });
-    expect(little?.message).toMatch(/"\/tmp" may be too small: temporary activations take about 5/);
+    expect(little?.message).toMatch(/"\/tmp" may be too small: temporary files take about 5/);
     const both = await judgeDisk(demands, disks({ "/tmp": 9e9, "/out": 4e9 }));
     expect(both?.message).toMatch(/"\/out".*the checkpoint and the output take about 5\.00 GB/);
     const error = await judgeDisk(demands, disks({ "/tmp": 1, "/out": 2.5e9 })).catch((e) => e);
@@ -317,7 +325,8 @@ describe("in a run", () => {
       await preflight({ ...opened, data }, { options, journal, runtime });
       throw stop;
     };
-    const context = { journal, runtime, needsScores: true, beforeWork };
+    const arrays = createArrayStore(2 ** 29);
+    const context = { journal, runtime, arrays, needsScores: true, beforeWork };
     const error = await prepareRun(join(folder, "lm.onnx"), options, context).catch((e) => e);
     await runtime.close();
     return { error, stop, codes: notices.map(({ code }) => code), notices };

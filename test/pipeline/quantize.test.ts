@@ -346,6 +346,7 @@ describe("stopping", () => {
     "gate",
     "propagate",
     "quantize",
+    "compare",
     "evaluate",
     "save",
   ];

@@ -3,7 +3,12 @@ import { join } from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
 import type { Feeds } from "../../src/core/feeds.ts";
 import { constantValues, editModel, type Model, openModel, readBy } from "../../src/onnx/index.ts";
-import { createRuntime, planCuts, runSegments } from "../../src/runtime/index.ts";
+import {
+  createRuntime,
+  planCuts,
+  runSegments,
+  type WorkerRuntime,
+} from "../../src/runtime/index.ts";
 import { graph } from "../support/graph-builder.ts";
 import {
   datasetOf,
@@ -228,6 +233,61 @@ describe("segments compute what whole models compute", () => {
     await session.release();
   });
   const late: number[][] = [];
+
+  test("what is open at once fits the limit, or is the largest weight", async () => {
+    const model = tinyLm;
+    const input = intFeed(
+      Array.from({ length: 16 }, (_, i) => i),
+      [1, 16],
+    );
+    const [logits] = model.graph.outputs.map(({ name }) => name);
+    const linked = comparing(model, logits);
+    const largest = Math.max(
+      ...[...model.graph.initializers.values()].map(({ byteLength }) => byteLength),
+    );
+    for (const limit of [1, 2e6, 12e6, 1e9]) {
+      let open = 0;
+      let most = 0;
+      const counting: WorkerRuntime = {
+        ...three,
+        async open(part, options) {
+          const session = await three.open(part, options);
+          const bytes = [...part.graph.initializers.values()].reduce(
+            (sum, { byteLength }) => sum + byteLength,
+            0,
+          );
+          open += bytes;
+          most = Math.max(most, open);
+          const release = session.release.bind(session);
+          return Object.assign(session, {
+            release() {
+              open -= bytes;
+              return release();
+            },
+          });
+        },
+      };
+      await runSegments({
+        runtime: counting,
+        original: model,
+        models: [
+          { model, fetch: [logits] },
+          ...Array.from({ length: 4 }, () => ({
+            model: linked,
+            fetch: ["less"],
+            links: new Map([["given", logits]]),
+          })),
+        ],
+        dataset: datasetOf([{ input_ids: input }, { input_ids: input }, { input_ids: input }]),
+        memoryLimitBytes: limit,
+        signal: undefined,
+        step: "a test",
+        onResults: () => {},
+      });
+      expect(open).toBe(0);
+      expect(most).toBeLessThanOrEqual(Math.max(limit, 3 * largest));
+    }
+  });
 
   test("interruption and failures leave no session open", async () => {
     const model = toyTransformer();

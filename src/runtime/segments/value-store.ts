@@ -81,13 +81,15 @@ export class ValueStore {
   /** Forgets everything and removes the files. */
   async close(): Promise<void> {
     this.#entries.clear();
-    if (this.#folder) await rm(await this.#folder, { recursive: true, force: true });
+    const folder = await this.#folder?.catch(() => undefined);
+    if (folder) await rm(folder, { recursive: true, force: true });
   }
 
   async #write(data: Exclude<TensorData, readonly string[]>): Promise<string> {
-    this.#folder ??= mkdtemp(join(tmpdir(), "bitloom-values-"));
-    const path = join(await this.#folder, `${this.#files++}.bin`);
+    let path = tmpdir();
     try {
+      this.#folder ??= mkdtemp(join(path, "bitloom-values-"));
+      path = join(await this.#folder, `${this.#files++}.bin`);
       await writeFile(path, new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
     } catch (cause) {
       throw new BitloomError(
