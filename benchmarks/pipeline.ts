@@ -3,7 +3,8 @@
  * weights and real text; then one large layer alone (`one-layer.ts`).
  *
  *   npm run bench:pipeline -- [--size 135M|1100M] [--model FILE --tokenizer FILE --text FILE] [--rows 64] [--window 512]
- *     [--budget 3.5bpw] [--correction qep] [--quantizer gptq] [--scorer hessian-trace] [--formats …] [--results FILE]
+ *     [--budget 3.5bpw] [--correction qep] [--quantizer gptq] [--scorer hessian-trace-local]
+ *     [--layer 4096] [--formats …] [--results FILE]
  *
  * Of random weights every layer is as important as any other, so uniform bits would win: the formats on offer leave out
  * 3 bits, and the budget lies between the others. Memory is that of this process: the most it ever held, by stage.
@@ -36,11 +37,13 @@ const { values: args } = parseArgs({
     window: { type: "string", default: "512" },
     budget: { type: "string", default: "3.5bpw" },
     formats: { type: "string", default: "int2-b64,int4-b32,int6-b32" },
-    scorer: { type: "string", default: "hessian-trace" },
+    scorer: { type: "string", default: "hessian-trace-local" },
     quantizer: { type: "string", default: "gptq" },
     correction: { type: "string", default: "qep" },
     "memory-limit": { type: "string" },
     threads: { type: "string", default: "2" },
+    /** Width of the layer that is quantized alone; 0 for none. */
+    layer: { type: "string", default: "4096" },
     results: { type: "string" },
   },
 });
@@ -103,10 +106,20 @@ if (args.results) {
   appendFileSync(args.results, `${JSON.stringify(entry)}\n`);
 }
 
+if (args.layer !== "0") {
+  const results = args.results ? ["--results", args.results] : [];
+  runScript("./one-layer.js", ["--size", args.layer, ...results]);
+}
+
 function generated(size: string): string {
   const path = join(folder, "model.onnx");
-  const script = fileURLToPath(new URL("./pipeline/generate.js", import.meta.url));
-  const { status } = spawnSync(process.execPath, [script, size, path], { stdio: "inherit" });
-  if (status !== 0) process.exit(1);
+  runScript("./pipeline/generate.js", [size, path]);
   return path;
+}
+
+/** In a process of its own, so that its memory is not counted. */
+function runScript(script: string, parameters: readonly string[]): void {
+  const path = fileURLToPath(new URL(script, import.meta.url));
+  const { status } = spawnSync(process.execPath, [path, ...parameters], { stdio: "inherit" });
+  if (status !== 0) process.exit(1);
 }

@@ -50,6 +50,8 @@ export const defaultQuantizeOptions: QuantizeOptions = {
 export interface Quantizer<S extends StatName = StatName> extends Method<S> {
   /** It rounds column by column and can take the feed of a correction along. */
   readonly takesFeed?: boolean;
+  /** Seconds per weight beside N·K² work, mostly its search of grids, for estimates; as measured on one core, rounded up. */
+  readonly secondsPerWeight?: number;
   quantize(input: QuantizeInput<S>): QuantizedTensor | Promise<QuantizedTensor>;
 }
 

@@ -53,9 +53,23 @@ export interface LayerLosses {
   readonly importance?: number | undefined;
 }
 
+/** What scoring one layer takes, for estimates of a run's time and memory. */
+export interface ScorerWork {
+  /** Forward passes from the layer's block on; `widths` makes one per width. */
+  readonly passes: number | "widths";
+  /** Every format is quantized by the run's quantizer, not only rounded. */
+  readonly quantizes: boolean;
+  /** Quantized formats are judged by the Hessian. */
+  readonly judges: boolean;
+}
+
 export interface Scorer<S extends StatName = StatName> extends Method<S> {
   /** True when it runs the model on the search split. */
   readonly forward: boolean;
+  /** It compares transformer blocks, and is not defined on graphs without them. */
+  readonly ranksBlocks?: boolean;
+  /** By default the most that it can be: quantized and judged, with a pass per width if it runs the model. */
+  readonly work?: ScorerWork;
   /** Unit of its losses, for reports. */
   readonly unit: string;
   score(input: ScoreInput<S>): Promise<ReadonlyMap<LayerId, LayerLosses>>;

@@ -3,6 +3,7 @@
  * Invariant: the same facts give the same needs on every machine: rates are constants, not measured.
  */
 import type { RunNeeds } from "../core/needs.ts";
+import type { ScorerWork } from "../core/score.ts";
 
 /** What one layer makes of the data. */
 export interface LayerWork {
@@ -19,16 +20,6 @@ export interface LayerWork {
   /** Integer formats on offer, and their different widths. */
   readonly formats: number;
   readonly widths: number;
-}
-
-/** What a scorer does for each layer. */
-export interface ScorerWork {
-  /** Forward passes from the layer's block on; `widths` makes one per width. */
-  readonly passes: number | "widths";
-  /** Every format is quantized by the run's quantizer, not only rounded. */
-  readonly quantizes: boolean;
-  /** Quantized formats are judged by the Hessian. */
-  readonly judges: boolean;
 }
 
 export interface RunFacts {
@@ -50,7 +41,7 @@ export interface RunFacts {
   /** Seconds that the quantizer takes for each weight beside its K² work. */
   readonly secondsPerWeight: number;
   /** Undefined for a one-shot run. */
-  readonly correction: "none" | "fixed" | "auto" | undefined;
+  readonly correction: "none" | "fixed" | "chosen" | undefined;
   /** Models that the gate compares beside the float one. */
   readonly gateModels: number;
   readonly workers: number;
@@ -203,9 +194,9 @@ function stageSeconds(facts: RunFacts): Record<string, number> {
     const solving = {
       none: 0,
       fixed: (4 / 3) * sum(multiplied, cubes) + 4 * squares,
-      auto: 4 * (4 / 3) * sum(multiplied, cubes) + (4 * 8 + 7) * squares,
+      chosen: 4 * (4 / 3) * sum(multiplied, cubes) + (4 * 8 + 7) * squares,
     }[correction];
-    const rounds = correction === "auto" ? 5 : 1;
+    const rounds = correction === "chosen" ? 5 : 1;
     seconds.propagate =
       (2 * pass(samples.calibrate)) / forward +
       grams(samples.calibrate, 4) / gram +

@@ -47,7 +47,7 @@ export async function compareScores(run: Run, choice: Choice): Promise<ScoreComp
   const all = [{ name: names.scorer, unit: choice.scoreUnit, losses: own }];
   for (const [name, scorer] of Object.entries<Scorer>(scorers)) {
     if (name === names.scorer || !isAffordable(scorer, stats, layers)) continue;
-    if (subject.blocks.length === 0 && ranksBlocks.has(name)) continue;
+    if (subject.blocks.length === 0 && scorer.ranksBlocks) continue;
     throwIfAborted(options.signal, "scoring");
     const scores = await scoreLayers(
       {
@@ -80,9 +80,6 @@ export async function compareScores(run: Run, choice: Choice): Promise<ScoreComp
     })),
   };
 }
-
-/** They are not defined on graphs without transformer blocks. */
-const ranksBlocks: ReadonlySet<string> = new Set(["lim", "zd"]);
 
 const refuseToRun: ScoreInput["probe"] = () => {
   throw new Error("bug in bitloom: a scorer without `forward` runs the model");

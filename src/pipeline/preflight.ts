@@ -17,7 +17,7 @@ import type { WorkerRuntime } from "../runtime/index.ts";
 import { judgeDisk, volumeOf } from "./disk.ts";
 import { unscoredAlternatives } from "./feasible.ts";
 import type { Journal } from "./journal.ts";
-import { estimateNeeds, type LayerWork, type RunFacts, type ScorerWork } from "./needs.ts";
+import { estimateNeeds, type LayerWork, type RunFacts } from "./needs.ts";
 import type { QuantizePipelineOptions } from "./options.ts";
 import { fewRows, thinLayers, tokensPerSample } from "./rows.ts";
 import { isSequential, type Opened } from "./run.ts";
@@ -86,19 +86,8 @@ function noticeLittleMemory({ memoryBytes }: RunNeeds, journal: Journal): void {
 const minutes = (seconds: number): string =>
   seconds < 5400 ? `${Math.round(seconds / 60)} min` : `${(seconds / 3600).toFixed(1)} h`;
 
-const scorerWork: Readonly<Record<string, ScorerWork>> = {
-  "weight-error": { passes: 0, quantizes: false, judges: false },
-  lim: { passes: 0, quantizes: false, judges: false },
-  zd: { passes: 0, quantizes: false, judges: false },
-  "output-error": { passes: 0, quantizes: true, judges: true },
-  "hessian-trace-local": { passes: 0, quantizes: false, judges: false },
-  "hessian-trace": { passes: 4, quantizes: false, judges: false },
-  "measured-kl": { passes: "widths", quantizes: true, judges: true },
-};
-
-/** Seconds per weight beside the K² work: mostly the search of grids; measured on 2 cores of a Zen 5, rounded up. */
-const quantizerSeconds: Readonly<Record<string, number>> = { rtn: 60e-9, gptq: 60e-9, hqq: 330e-9 };
-const customQuantizerSeconds = 330e-9;
+/** Of quantizers that do not say: of the slowest registered one. */
+const unknownSecondsPerWeight = 330e-9;
 
 async function collectFacts(
   opened: Opened,
@@ -129,14 +118,11 @@ async function collectFacts(
     typeof vocabulary === "number" ? 4 * vocabulary * (data.search.protocol?.window ?? 0) : 0;
   const { samples: perBatch } = await data.calibrate.batch(0);
   const needsHessian = scorerNeeds.includes("hessian") || quantizer.needs.includes("hessian");
-  const name = options.scorer ?? "measured-kl";
-  const known = typeof name === "string" ? scorerWork[name] : undefined;
-  const custom: ScorerWork = {
+  const work = scorer.work ?? {
     passes: scorer.forward ? "widths" : 0,
     quantizes: true,
     judges: scorer.needs.includes("hessian"),
   };
-  const work = known ?? custom;
   // As in `propagate`: methods without a name have no checkpoint.
   const isNamed = typeof options.quantizer !== "object" && typeof options.correction !== "object";
   const isCheckpointed = options.checkpoint !== false && isNamed && isSequential(subject, options);
@@ -152,8 +138,7 @@ async function collectFacts(
     calibrates: options.statistics === undefined && (needsHessian || scorerNeeds.length > 0),
     holdsHessians: needsHessian && !plansRounded,
     factors: quantizer.needs.includes("hessian"),
-    secondsPerWeight:
-      quantizerSeconds[String(options.quantizer ?? "gptq")] ?? customQuantizerSeconds,
+    secondsPerWeight: quantizer.secondsPerWeight ?? unknownSecondsPerWeight,
     correction: isSequential(subject, options) ? correctionWork(correction) : undefined,
     gateModels: options.plan ? 1 : 4,
     workers: Math.min(runtime.workers, availableParallelism()),
@@ -176,8 +161,8 @@ async function collectFacts(
 const integersOf = ({ alternatives }: LayerAlternatives) =>
   alternatives.map(({ format }) => format).filter(({ kind }) => kind === "integer");
 
-const correctionWork = ({ method, name }: Opened["correction"]): RunFacts["correction"] =>
-  method.needs.length === 0 ? "none" : name === "auto" ? "auto" : "fixed";
+const correctionWork = ({ method }: Opened["correction"]): RunFacts["correction"] =>
+  method.needs.length === 0 ? "none" : method.needs.includes("holdout") ? "chosen" : "fixed";
 
 /** Layers that read the same rows have the same; undefined for tables that are only gathered from. */
 function activationOf({ uses }: Layer): string | undefined {

@@ -98,6 +98,7 @@ export const gptq: Quantizer<"hessian"> = {
   summary: "round column by column, feeding each rounding error forward through the input Hessian",
   source: "Frantar et al. 2023, GPTQ, section 3, algorithm 1",
   needs: ["hessian"],
+  secondsPerWeight: 60e-9,
   takesFeed: true,
   quantize,
 };

@@ -168,5 +168,6 @@ export const hqq: Quantizer<never> = {
   summary: "fit grids to all but the outliers of a block, by half-quadratic steps; needs no data",
   source: "Badri & Shaji 2023, Half-Quadratic Quantization (HQQ), and the authors' settings",
   needs: [],
+  secondsPerWeight: 330e-9,
   quantize,
 };

@@ -34,5 +34,6 @@ export const rtn: Quantizer<never> = {
   summary: "round each weight to the nearest point of its block's grid; needs no data",
   source: "plain rounding; grid search after llama.cpp, make_qx_quants",
   needs: [],
+  secondsPerWeight: 60e-9,
   quantize,
 };

@@ -15,6 +15,7 @@ export const hessianTraceLocal = defineScorer({
   source: "Dong et al. 2020 (HAWQ-V2), equation 5, layer-local Gauss–Newton form",
   needs: ["meanSquare", "rowFrequency"],
   forward: false,
+  work: { passes: 0, quantizes: false, judges: false },
   unit: "squared output error",
   score: (input) =>
     scoreEach(input, "rounded", ({ weight, quantized, stats }) => {

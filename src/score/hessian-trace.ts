@@ -27,6 +27,7 @@ export const hessianTrace = defineScorer({
   source: "Dong et al. 2020 (HAWQ-V2), equation 5; Hutchinson 1990",
   needs: [],
   forward: true,
+  work: { passes: 4, quantizes: false, judges: false },
   unit: "loss",
   async score(input) {
     const probe = await input.probe();

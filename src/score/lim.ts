@@ -16,6 +16,8 @@ export const lim = defineScorer({
   source: "Dumitru et al. 2024 (arXiv 2406.17415), LIM",
   needs: ["blockCosine"],
   forward: false,
+  ranksBlocks: true,
+  work: { passes: 0, quantizes: false, judges: false },
   unit: "importance · relative squared error",
   async score(input) {
     requireBlocks(input, "lim");

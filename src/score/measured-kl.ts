@@ -27,6 +27,7 @@ export const measuredKl = defineScorer({
   source: "one-at-a-time KL divergence; extrapolation by output error is ours",
   needs: ["hessian", "rowFrequency"],
   forward: true,
+  work: { passes: "widths", quantizes: true, judges: true },
   unit: "nats per token",
   async score(input) {
     const chosen = input.candidates.map((candidate) => representatives(candidate, () => true));

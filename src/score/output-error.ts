@@ -15,6 +15,7 @@ export const outputErrorScorer = defineScorer({
   source: "Frantar et al. 2023 (GPTQ), equation 1",
   needs: ["hessian", "rowFrequency"],
   forward: false,
+  work: { passes: 0, quantizes: true, judges: true },
   unit: "squared output error",
   score: (input) =>
     scoreEach(input, "quantized", ({ weight, quantized, stats }) =>

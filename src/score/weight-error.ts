@@ -12,6 +12,7 @@ export const weightError = defineScorer({
   source: "‖Ŵ − W‖² / ‖W‖² (inverse signal-to-noise ratio)",
   needs: [],
   forward: false,
+  work: { passes: 0, quantizes: false, judges: false },
   unit: "relative squared error",
   score: (input) =>
     scoreEach(input, "rounded", ({ weight, quantized }) => {

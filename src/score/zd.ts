@@ -33,6 +33,8 @@ export const zd = defineScorer({
   source: "Dumitru et al. 2024 (arXiv 2406.17415), ZD",
   needs: [],
   forward: false,
+  ranksBlocks: true,
+  work: { passes: 0, quantizes: false, judges: false },
   unit: "importance · relative squared error",
   async score(input) {
     requireBlocks(input, "zd");

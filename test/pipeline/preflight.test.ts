@@ -119,7 +119,7 @@ describe("time", () => {
     );
     const rtn = estimateNeeds({ ...bare, factors: false, secondsPerWeight: 1 }).seconds;
     expect(rtn?.propagate).toBeCloseTo(6 * 4 + 8 * 4 + 6 * 10 + streams, 12);
-    const auto = estimateNeeds({ ...bare, correction: "auto" }).seconds;
+    const auto = estimateNeeds({ ...bare, correction: "chosen" }).seconds;
     const fixed = estimateNeeds({ ...bare, correction: "fixed" }).seconds;
     expect(auto?.propagate).toBeGreaterThan(fixed?.propagate ?? 0);
     expect(estimateNeeds({ ...bare, correction: undefined }).seconds).not.toHaveProperty(
