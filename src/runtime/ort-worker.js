@@ -91,10 +91,24 @@ function bitPatterns(data) {
     : data;
 }
 
+/**
+ * Results are moved to the main thread: copies would wait here for a garbage collection, which small heaps make rarely.
+ *
+ * @param {Record<string, { data: any }>[]} results
+ * @returns {ArrayBuffer[]}
+ */
+function buffersOf(results) {
+  const arrays = results.flatMap(Object.values).map(({ data }) => data);
+  return [
+    ...new Set(arrays.filter(ArrayBuffer.isView).map(({ buffer }) => /** @type {any} */ (buffer))),
+  ];
+}
+
 /** @param {{ id: number, request: any }} message */
 async function reply({ id, request }) {
   try {
-    parentPort?.postMessage({ id, result: await answer(request) });
+    const result = await answer(request);
+    parentPort?.postMessage({ id, result }, Array.isArray(result) ? buffersOf(result) : []);
   } catch (error) {
     parentPort?.postMessage({ id, error: error instanceof Error ? error.message : String(error) });
   }

@@ -2,7 +2,7 @@
  * Values between two segments of a model, batch by batch: in memory up to a limit, in files beyond it.
  * Invariant: what was put in comes out bit for bit.
  */
-import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, open, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { BitloomError, invariant } from "../../core/errors.ts";
@@ -61,9 +61,7 @@ export class ValueStore {
     invariant(entry, `value "${name}" of batch ${batch} was not kept`);
     const { dtype, shape, place, make } = entry;
     if (typeof place !== "string") return { dtype, shape, data: place };
-    const bytes = await readFile(place);
-    const { buffer, byteOffset, byteLength } = bytes;
-    return { dtype, shape, data: make(buffer.slice(byteOffset, byteOffset + byteLength)) };
+    return { dtype, shape, data: make(await readBytes(place, entry.bytes)) };
   }
 
   async drop(owner: Owner, batch: number, name: string): Promise<void> {
@@ -101,6 +99,23 @@ export class ValueStore {
     }
     return path;
   }
+}
+
+/** A buffer of its own, which `readFile` does not promise. */
+async function readBytes(path: string, length: number): Promise<ArrayBuffer> {
+  const bytes = new Uint8Array(length);
+  const file = await open(path);
+  try {
+    let done = 0;
+    while (done < length) {
+      const { bytesRead } = await file.read(bytes, done, length - done, done);
+      if (bytesRead === 0) throw new Error(`"${path}" has lost its end`);
+      done += bytesRead;
+    }
+  } finally {
+    await file.close();
+  }
+  return bytes.buffer;
 }
 
 const keyOf = (owner: Owner, batch: number, name: string) => `${owner} ${batch} ${name}`;
