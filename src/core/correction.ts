@@ -18,8 +18,13 @@ export interface StreamGrams {
   /** C = (2/T) (X − X̂)ᵀX̂, float64 of the same shape: C_ij couples the drift of input i with the quantized input j. */
   readonly drift: Float64Array;
   /**
-   * (2/T) (X − X̂)ᵀ(X − X̂), float64 [K, K]. Only for reports: without it objectives are counted from J(W), which
-   * is the same for every candidate.
+   * (2/T) (R − R̂)ᵀX̂, float64 [N, K], R and R̂ being what the output is added to in the two streams, [T, N]; undefined
+   * where it is added to nothing that drifts.
+   */
+  readonly residualDrift?: Float64Array | undefined;
+  /**
+   * (2/T) (X − X̂)ᵀ(X − X̂), float64 [K, K]. Without it, and beside `residualDrift`, objectives are counted from J(W),
+   * which is the same for every candidate.
    */
   readonly driftGram?: Float64Array | undefined;
 }
@@ -27,14 +32,18 @@ export interface StreamGrams {
 /**
  * The output error of a layer over one set of rows, by its Gram matrices alone:
  *
- *   J(Ŵ) = (2/T) ‖X Wᵀ − X̂ Ŵᵀ‖²_F = J(W) − 2 tr(W C Δᵀ) + tr(Δ H Δᵀ),   Δ = Ŵ − W
+ *   J(Ŵ) = (2/T) ‖X Wᵀ − X̂ Ŵᵀ‖²_F = J(W) − 2 tr(G Δᵀ) + tr(Δ H Δᵀ),   Δ = Ŵ − W,   G = W C
+ *
+ * Where the rows came with `residualDrift`, the error of the sum that the output becomes part of, by the same Δ:
+ *
+ *   J(Ŵ) = (2/T) ‖(X Wᵀ + R) − (X̂ Ŵᵀ + R̂)‖²_F,   G = W C + (2/T) (R − R̂)ᵀX̂
  */
 export interface LayerObjective {
   readonly grams: StreamGrams;
-  /** J(W), or 0 when the rows came without `driftGram`. */
+  /** J(W), or 0 when the rows came without `driftGram` or with `residualDrift`. */
   readonly uncorrected: number;
-  /** W · C, float64 [N, K], zero in columns with H_kk = 0: −½ of the gradient of J at W. Made once, not modified. */
-  driftProduct(): Promise<Float64Array>;
+  /** G, float64 [N, K], zero in columns with H_kk = 0: −½ of the gradient of J at W. Made once, not modified. */
+  descent(): Promise<Float64Array>;
   /** J(candidate) − J(W); candidate float32 [N, K]. */
   change(candidate: Matrix): Promise<number>;
 }
@@ -102,7 +111,7 @@ export interface Corrected extends CorrectedTarget {
 }
 
 /** Data of the run that a correction cannot do without. */
-export type CorrectionNeed = "streams" | "holdout";
+export type CorrectionNeed = "streams" | "holdout" | "residual";
 
 export interface Correction {
   /** One line; CLI help and the README table are generated from it. */

@@ -34,10 +34,13 @@ interface Candidate {
 /**
  * Chooses among the ridge shifts, and no shift.
  *
- *   W*(α, λ) = W + α · W C (H + λI)⁻¹,   α ∈ {0, ¼, ½},   λ ∈ {0.01, 0.1, 1} · mean(diag H)
+ *   W*(α, λ) = W + α · G (H + λI)⁻¹,   G = W C + (2/T) (R − R̂)ᵀX̂,   α ∈ {0, ¼, ½},   λ ∈ {0.01, 0.1, 1} · mean(diag H)
+ *
+ * R is what the layer's output is added to: a layer that writes to the residual stream makes up for the errors that are
+ * in the stream already, not only for those of its own input. Elsewhere R counts as 0, and G is that of QEP.
  *
  * First H and C are those of the rows that are not held out, and J that of the held-out rows. For each λ the best α is
- * read off the parabola `J(W*) = J(W) − 2α tr(W C Δᵀ) + α² tr(Δ H Δᵀ)`. The targets that lower J are rounded by the
+ * read off the parabola `J(W*) = J(W) − 2α tr(G Δᵀ) + α² tr(Δ H Δᵀ)`. The targets that lower J are rounded by the
  * run's quantizer, like W itself, and the lowest J of the rounded weights wins: what a target gains can be lost in
  * rounding it. Then the winner's α and λ are fitted again to all rows; should its rounded weights be worse there than
  * those of W, W is kept. Ties go to no correction, then to the larger λ, then to the smaller α.
@@ -47,7 +50,7 @@ interface Candidate {
  * Source: own; the step is QEP's (Arai & Ichikawa 2025). Measured on linear layers with synthetic drift, 64 × 96, one to
  *   ten rows per input, int2 to int4 in blocks of 32, GPTQ: rounding all shifts (with four strengths, twelve) instead of the best three changed
  *   the error on new rows by at most 1.3 %, fitting again to all rows lowered it by 0 to 8 %.
- * Numerics: float64 sums; H and W C of the rows that are not held out are differences.
+ * Numerics: float64 sums; H and G of the rows that are not held out are differences.
  */
 async function correct(problem: CorrectProblem): Promise<CorrectedTarget> {
   const { weight, holdout, objective } = problem;
@@ -71,7 +74,7 @@ async function correct(problem: CorrectProblem): Promise<CorrectedTarget> {
 
   const { alpha } = winner;
   const { hessian } = objective.grams;
-  const descent = await objective.driftProduct();
+  const descent = await objective.descent();
   const { shift, damping } = await ridgeShift(problem, hessian, descent, winner.damping);
   const target = shifted(weight, shift, alpha);
   const final = await round(problem, target);
@@ -99,10 +102,10 @@ async function findCandidates(
   const { weight, objective, options } = problem;
   const all = objective.grams;
   const part = heldOut.grams;
-  // W · C is linear in C, so the other rows need neither their C nor a product.
+  // G is linear in the statistics, so the other rows need neither theirs nor a product.
   const hessian = difference(all.hessian, all.rows, part.hessian, part.rows);
-  const allDescent = await objective.driftProduct();
-  const descent = difference(allDescent, all.rows, await heldOut.driftProduct(), part.rows);
+  const allDescent = await objective.descent();
+  const descent = difference(allDescent, all.rows, await heldOut.descent(), part.rows);
   const candidates: Candidate[] = [];
   for (const requested of dampings) {
     throwIfAborted(options.signal, "correct");
@@ -131,7 +134,7 @@ async function bestStrength(
   objective: LayerObjective,
 ): Promise<number> {
   const whole = await objective.change(shifted(weight, shift, 1));
-  const descent = await objective.driftProduct();
+  const descent = await objective.descent();
   let linear = 0;
   for (let i = 0; i < shift.length; i++) linear += descent[i] * shift[i];
   const curvature = whole + 2 * linear;
@@ -158,7 +161,7 @@ async function round(
 export const auto: Correction = {
   summary: "the strength and damping of the shift, per layer, that do best on held-out rows",
   source: "own; the shift is that of Arai & Ichikawa 2025, QEP",
-  needs: ["streams", "holdout"],
+  needs: ["streams", "holdout", "residual"],
   parameters: {},
   correct,
 };

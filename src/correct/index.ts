@@ -43,10 +43,11 @@ export function resolveCorrection(correction: CorrectionName | Correction): Corr
 /**
  * Corrects one weight matrix for the errors of the layers before it.
  *
- * Where the drift is zero (the first layers of a model: both streams agree) every correction gives the weight back.
+ * Where nothing drifts (the first layers of a model: both streams agree) every correction gives the weight back.
  *
- * @param input.weight - W, float32 [N, K]; not modified.
- * @param input.grams - H and C, float64 [K, K], over all rows; not modified.
+ * @param given.weight - W, float32 [N, K]; not modified.
+ * @param given.grams - H and C, float64 [K, K], over all rows; not modified. `residualDrift` is taken away from methods
+ *   that do not need it: their objective is that of the layer alone.
  * @returns the target W* for the quantizer, float32 [N, K] (the weight object itself where nothing changed), or the
  *   weight and a feed; with J before and after on all rows (for a feed: of the target it amounts to).
  *
@@ -56,18 +57,22 @@ export function resolveCorrection(correction: CorrectionName | Correction): Corr
  *   positive definite. aborted.
  */
 export async function correctWeight(
-  input: CorrectInput,
+  given: CorrectInput,
   correction: CorrectionName | Correction,
 ): Promise<Corrected> {
   const method = resolveCorrection(correction);
   const name = typeof correction === "string" ? correction : "custom";
+  const input = method.needs.includes("residual") ? given : withoutResidual(given);
   const { weight, grams, options } = input;
   checkOptions(input, method, name);
   checkInput(input);
   throwIfAborted(options.signal, "correct");
   const algebra = input.algebra ?? (await sharedAlgebra());
   const objective = await layerObjective(weight, grams, algebra);
-  const result: CorrectedTarget = grams.drift.every((value) => value === 0)
+  const isUnmoved = [grams.drift, grams.residualDrift ?? []].every((sums) =>
+    sums.every((value: number) => value === 0),
+  );
+  const result: CorrectedTarget = isUnmoved
     ? { target: weight, alpha: 0, damping: 0 }
     : await method.correct({ ...input, algebra, objective });
   throwIfAborted(options.signal, "correct");
@@ -80,14 +85,27 @@ export async function correctWeight(
   return { ...result, objective: { before, after: before + change } };
 }
 
+function withoutResidual(input: CorrectInput): CorrectInput {
+  const { grams, holdout } = input;
+  return {
+    ...input,
+    grams: { ...grams, residualDrift: undefined },
+    holdout: holdout && { ...holdout, residualDrift: undefined },
+  };
+}
+
 function checkInput({ layer, weight, grams, holdout }: CorrectInput): void {
   const { rows, cols, data } = weight;
   invariant(data.length === rows * cols, "weight shape and data disagree");
   invariant(!holdout || holdout.rows < grams.rows, "held-out rows are not a part of the rows");
   checkFinite(layer, "weight", data, cols);
-  for (const { hessian, drift, driftGram } of holdout ? [grams, holdout] : [grams]) {
+  for (const { hessian, drift, driftGram, residualDrift } of holdout ? [grams, holdout] : [grams]) {
     for (const matrix of [hessian, drift, driftGram ?? hessian]) {
       invariant(matrix.length === cols * cols, "statistics and weight disagree in K");
+    }
+    if (residualDrift) {
+      invariant(residualDrift.length === data.length, "statistics and weight disagree in N or K");
+      checkFinite(layer, "residual drift", residualDrift, cols);
     }
     checkFinite(layer, "hessian", hessian, cols);
     checkFinite(layer, "drift", drift, cols);
@@ -101,6 +119,7 @@ const remedies = {
   hessian: "Look for inputs that overflow in the calibration data",
   drift: "Look for inputs that overflow in the calibration data",
   "drift gram": "Look for inputs that overflow in the calibration data",
+  "residual drift": "Look for inputs that overflow in the calibration data",
   target: "Use more calibration data, a larger damping, or the correction none",
 };
 

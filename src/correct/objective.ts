@@ -9,11 +9,11 @@ import type { Matrix } from "../core/tensor.ts";
 /**
  * J over one set of rows, around an uncorrected weight.
  *
- *   J(Ŵ) − J(W) = −2 tr(W C Δᵀ) + tr(Δ H Δᵀ),   Δ = Ŵ − W
+ *   J(Ŵ) − J(W) = −2 tr(G Δᵀ) + tr(Δ H Δᵀ),   Δ = Ŵ − W,   G = W C + (2/T) (R − R̂)ᵀX̂
  *
  * @param weight - W, float32 [N, K].
  *
- * Cost: 2·N·K² operations for the first `change` or `driftProduct`, N·K² for each `change`, and with `driftGram` for
+ * Cost: 2·N·K² operations for the first `change` or `descent`, N·K² for each `change`, and with `driftGram` for
  *   making it; N·K float64 kept, N·K float32 while it works.
  * Source: expansion of ‖X Wᵀ − X̂ Ŵᵀ‖² around W. Differs from tr(W XᵀX Wᵀ) − 2 tr(W XᵀX̂ Ŵᵀ) + tr(Ŵ X̂ᵀX̂ Ŵᵀ): the
  *   same value without its cancellation (J is often a thousandth of the first term), and candidates compare without
@@ -26,11 +26,12 @@ export async function layerObjective(
   algebra: Algebra,
 ): Promise<LayerObjective> {
   const { rows, cols } = weight;
-  const { hessian, drift, driftGram } = grams;
+  const { hessian, drift, driftGram, residualDrift } = grams;
   let made: Float64Array | undefined;
-  const driftProduct = async () => {
+  const makeDescent = async () => {
     if (made) return made;
     made = await algebra.product(weight.data, drift, rows, cols, cols);
+    if (residualDrift) for (let i = 0; i < made.length; i++) made[i] += residualDrift[i];
     for (let k = 0; k < cols; k++) {
       // x̂_k was 0 in every row, so the column is 0 up to how the statistics were summed.
       if (hessian[k * cols + k] === 0) for (let n = 0; n < rows; n++) made[n * cols + k] = 0;
@@ -39,10 +40,10 @@ export async function layerObjective(
   };
   return {
     grams,
-    uncorrected: driftGram ? await algebra.quadraticForm(weight, driftGram) : 0,
-    driftProduct,
+    uncorrected: driftGram && !residualDrift ? await algebra.quadraticForm(weight, driftGram) : 0,
+    descent: makeDescent,
     async change(candidate) {
-      const descent = await driftProduct();
+      const descent = await makeDescent();
       const delta = new Float32Array(weight.data.length);
       let linear = 0;
       for (let i = 0; i < delta.length; i++) {

@@ -27,7 +27,7 @@ export const qep: Correction = {
     const alpha = options.alpha ?? parameters.alpha;
     if (alpha === 0) return { target: weight, alpha: 0, damping: 0 };
     const { hessian } = objective.grams;
-    const descent = await objective.driftProduct();
+    const descent = await objective.descent();
     const requested = options.damping ?? parameters.damping;
     const { shift, damping } = await ridgeShift(problem, hessian, descent, requested);
     return { target: shifted(weight, shift, alpha), alpha, damping };

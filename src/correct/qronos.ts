@@ -37,7 +37,7 @@ async function correct(problem: CorrectProblem): Promise<CorrectedTarget> {
   let trace = 0;
   for (let k = 0; k < cols; k++) trace += hessian[k * cols + k];
   const requested = trace === 0 ? 0 : (relative * cols) / trace;
-  const descent = await objective.driftProduct();
+  const descent = await objective.descent();
   const factor = await factorWithNotices(problem, hessian, requested, false);
   const { damping } = factor;
   const first = problem.activationOrder ? descendingDiagonal(hessian, cols)[0] : 0;

@@ -76,6 +76,7 @@ export async function quantizeSequentially(
     runtime,
     memoryLimitBytes,
     needsHoldout: correction.method.needs.includes("holdout"),
+    needsResidual: correction.method.needs.includes("residual"),
     isFinished: (layer) => resumed.has(layer),
     round,
     signal: options.signal,

@@ -105,6 +105,7 @@ test("Hessians and drifts of every group, relative error < 2e-5", async () => {
     runtime,
     memoryLimitBytes: 1e9,
     needsHoldout: false,
+    needsResidual: false,
     isFinished: () => false,
     async round({ layers: [layer], measured }) {
       seen.push(layer.id);

@@ -1,6 +1,7 @@
 /** Walking two streams through a graph, against whole models whose activations are all exposed. */
 import { afterAll, describe, expect, test } from "vitest";
 import { planStreams, type StreamGroup, walkStreams } from "../../src/calibrate/streams/index.ts";
+import type { StreamGrams } from "../../src/core/correction.ts";
 import type { Dataset } from "../../src/core/dataset.ts";
 import type { FeedTensor } from "../../src/core/feeds.ts";
 import type { Layer, LayerId } from "../../src/core/layer.ts";
@@ -50,15 +51,17 @@ async function rowsOf(model: Model, value: string, dataset: Dataset): Promise<nu
   return all;
 }
 
-/** (2/T) Σ aᵀb over rows. */
-function gram(a: readonly number[], b: readonly number[], k: number): Float64Array {
-  const rows = a.length / k;
-  const sum = new Float64Array(k * k);
+/** (2/T) Σ aᵀb over rows, a [T, n], b [T, k]. */
+function products(a: readonly number[], n: number, b: readonly number[], k: number): Float64Array {
+  const rows = a.length / n;
+  const sum = new Float64Array(n * k);
   for (let t = 0; t < rows; t++)
-    for (let i = 0; i < k; i++)
-      for (let j = 0; j < k; j++) sum[i * k + j] += (2 / rows) * a[t * k + i] * b[t * k + j];
+    for (let i = 0; i < n; i++)
+      for (let j = 0; j < k; j++) sum[i * k + j] += (2 / rows) * a[t * n + i] * b[t * k + j];
   return sum;
 }
+
+const gram = (a: readonly number[], b: readonly number[], k: number) => products(a, k, b, k);
 
 function expectClose(got: Float64Array, wanted: Float64Array, scale: number, tolerance: number) {
   let worst = 0;
@@ -80,6 +83,24 @@ async function checkWalk(
   const { layers } = findLayers(model.graph);
   const rounded = new Map<Layer, Matrix>();
   const order: string[] = [];
+  const residuals = new Map(
+    planStreams(model, layers).steps.map(({ layers, residual }) => [layers[0], residual]),
+  );
+  const checkResidual = async (layer: Layer, grams: StreamGrams, x: readonly number[]) => {
+    const value = residuals.get(layer);
+    expect(grams.residualDrift !== undefined).toBe(value !== undefined);
+    if (value === undefined || !grams.residualDrift) return;
+    const float = (await rowsOf(model, value, dataset)).flat();
+    const now = (await rowsOf(withWeights(model, rounded), value, dataset)).flat();
+    const difference = float.map((number, i) => number - now[i]);
+    const wanted = products(difference, layer.n, x, layer.k);
+    expectClose(
+      grams.residualDrift,
+      wanted,
+      largest(products(now, layer.n, x, layer.k)),
+      tolerance,
+    );
+  };
   const check = async ({ layers, measured }: StreamGroup) => {
     const [layer] = layers;
     if (measured) {
@@ -107,6 +128,7 @@ async function checkWalk(
         expectClose(grams.hessian, hessian, largest(hessian), tolerance);
         expectClose(grams.drift, gram(difference, quantized, layer.k), largest(hessian), tolerance);
       }
+      await checkResidual(layer, measured.grams, y.flat());
     }
     const result = new Map<LayerId, Matrix>();
     for (const one of layers) {
@@ -124,6 +146,7 @@ async function checkWalk(
     runtime,
     memoryLimitBytes,
     needsHoldout: true,
+    needsResidual: true,
     isFinished: () => false,
     round: check,
   });
@@ -202,4 +225,17 @@ test("the store gives back what it got, from memory and from files, and leaves n
   }
   await expect(store.get("float", 0, "x")).rejects.toThrow(/not kept/);
   await store.close();
+});
+
+test.each([
+  ["plain", () => llamaPlain()],
+  ["fused", () => llamaFused()],
+])("layers that write to the residual stream know it: llama, %s", (_, make) => {
+  const model = make();
+  const { layers } = findLayers(model.graph);
+  const { steps } = planStreams(model, layers);
+  const writers = steps.flatMap(({ layers, residual }) => (residual === undefined ? [] : layers));
+  const names = new Set(writers.map(({ id }) => id.split("/").at(-2)));
+  expect([...names].sort()).toEqual(["down_proj", "o_proj"]);
+  expect(writers.length).toBe(layers.filter(({ id }) => /o_proj|down_proj/.test(id)).length);
 });

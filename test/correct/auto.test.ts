@@ -1,13 +1,15 @@
 import { describe, expect, test } from "vitest";
 import type { CorrectInput } from "../../src/core/correction.ts";
+import { invariant } from "../../src/core/errors.ts";
 import { parseFormat } from "../../src/core/format.ts";
 import { dequantize, type QuantizedTensor } from "../../src/core/quantized.ts";
 import type { Matrix } from "../../src/core/tensor.ts";
 import { auto } from "../../src/correct/auto.ts";
+import { correctWeight } from "../../src/correct/index.ts";
 import { qep } from "../../src/correct/qep.ts";
 import { gptq } from "../../src/quantize/gptq.ts";
 import { rtn } from "../../src/quantize/rtn.ts";
-import { quantizeInput } from "../quantize/samples.ts";
+import { normalMatrix, quantizeInput } from "../quantize/samples.ts";
 import {
   correctInput,
   correctProblem,
@@ -184,4 +186,101 @@ test("of equal results the first wins: no correction, then the larger λ", async
   const quantize = (target: Matrix) => plain.quantize(target === weight ? target : weight);
   const result = await auto.correct(await correctProblem({ ...input, quantize }));
   expect(result.damping).toBe(1);
+});
+
+describe("what the output is added to", () => {
+  /** Streams of a layer's input and of what its output is added to; the latter's error follows from the inputs. */
+  function addedStreams(rows: number, cols: number, outputs: number, seed: number) {
+    const streams = twoStreams(rows, cols, seed, 0.05, 0.1);
+    const mixing = normalMatrix(outputs, cols, seed + 1);
+    const error = new Float64Array(rows * outputs);
+    for (let t = 0; t < rows; t++) {
+      for (let n = 0; n < outputs; n++) {
+        for (let k = 0; k < cols; k++) {
+          error[t * outputs + n] +=
+            0.1 * mixing.data[n * cols + k] * streams.quantized[t * cols + k];
+        }
+      }
+    }
+    return { streams, error };
+  }
+
+  /** (2/T) Σ eᵀx̂ over the rows from `from` on. */
+  function residualDrift(streams: Streams, error: Float64Array, from: number): Float64Array {
+    const { rows, cols } = streams;
+    const outputs = error.length / rows;
+    const sum = new Float64Array(outputs * cols);
+    for (let t = from; t < rows; t++) {
+      for (let n = 0; n < outputs; n++) {
+        for (let k = 0; k < cols; k++) {
+          sum[n * cols + k] +=
+            (2 / (rows - from)) * error[t * outputs + n] * streams.quantized[t * cols + k];
+        }
+      }
+    }
+    return sum;
+  }
+
+  /** ‖(X Wᵀ + R) − (X̂ Ŵᵀ + R̂)‖², error being R − R̂. */
+  function sumError(streams: Streams, error: Float64Array, weight: Matrix, candidate: Matrix) {
+    const { rows, cols, float, quantized } = streams;
+    let sum = 0;
+    for (let t = 0; t < rows; t++) {
+      for (let n = 0; n < weight.rows; n++) {
+        let difference = error[t * weight.rows + n];
+        for (let k = 0; k < cols; k++) {
+          difference += float[t * cols + k] * weight.data[n * cols + k];
+          difference -= quantized[t * cols + k] * candidate.data[n * cols + k];
+        }
+        sum += difference * difference;
+      }
+    }
+    return sum;
+  }
+
+  function added(seed: number) {
+    const { streams, error } = addedStreams(150, 16, 4, seed);
+    const plain = sampleInput(streams, 4);
+    invariant(plain.holdout, "the sample holds rows out");
+    const from = streams.rows - plain.holdout.rows;
+    const input: CorrectInput = {
+      ...plain,
+      grams: { ...plain.grams, residualDrift: residualDrift(streams, error, 0) },
+      holdout: { ...plain.holdout, residualDrift: residualDrift(streams, error, from) },
+    };
+    return { streams, error, plain, input };
+  }
+
+  test("auto makes up for its error, and ends nearer to the float sum than without knowing it", async () => {
+    for (let seed = 1; seed <= 5; seed++) {
+      const { streams, error, plain, input } = added(seed);
+      const { weight } = plain;
+      const rounded = async (input: CorrectInput, correction: "auto" | "none") => {
+        const { target, quantized } = await correctWeight(input, correction);
+        return sumError(
+          streams,
+          error,
+          weight,
+          dequantize(quantized ?? (await input.quantize(target))),
+        );
+      };
+      const knowing = await rounded(input, "auto");
+      expect(knowing).toBeLessThan(await rounded(plain, "auto"));
+      expect(knowing).toBeLessThan(await rounded(input, "none"));
+    }
+  });
+
+  test.each(["none", "qep", "gptaq", "qronos"] as const)("%s does not look at it", async (name) => {
+    const { plain, input } = added(3);
+    expect(await correctWeight(input, name)).toEqual(await correctWeight(plain, name));
+  });
+
+  test("it may drift where the layer's own input does not", async () => {
+    const { input } = added(4);
+    const drift = new Float64Array(16 * 16);
+    const { grams, holdout } = input;
+    invariant(holdout, "the sample holds rows out");
+    const still = { ...input, grams: { ...grams, drift }, holdout: { ...holdout, drift } };
+    expect((await correctWeight(still, "auto")).target).not.toBe(input.weight);
+  });
 });

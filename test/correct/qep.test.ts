@@ -65,7 +65,7 @@ test("J falls by at least (2α − α²) tr(W C (H + λI)⁻¹ CᵀWᵀ), for ev
       const { weight, grams } = problem;
       const { target } = await qep.correct(problem);
       const whole = await qep.correct({ ...problem, options: { alpha: 1, damping } });
-      const descent = await problem.objective.driftProduct();
+      const descent = await problem.objective.descent();
       let pulled = 0; // tr(W C Δᵀ)
       for (let i = 0; i < descent.length; i++) {
         pulled += descent[i] * (whole.target.data[i] - weight.data[i]);

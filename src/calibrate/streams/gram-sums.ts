@@ -55,14 +55,16 @@ export class GramSums {
 class GramSum {
   hessian: Float64Array | undefined;
   drift: Float64Array | undefined;
+  residualDrift: Float64Array | undefined;
   elements = 0;
   power = 0;
   driftPower = 0;
 
-  add({ hessian, drift, size, power, driftPower }: GramResults): void {
+  add({ hessian, drift, residualDrift, size, power, driftPower }: GramResults): void {
     if (!hessian) return;
     this.hessian = addUp(this.hessian, hessian.data);
     if (drift) this.drift = addUp(this.drift, drift.data);
+    if (residualDrift) this.residualDrift = addUp(this.residualDrift, residualDrift.data);
     this.elements += numberOf(size);
     this.power += numberOf(power);
     this.driftPower += numberOf(driftPower);
@@ -71,6 +73,7 @@ class GramSum {
   merge(other: GramSum): void {
     if (other.hessian) this.hessian = addUp(this.hessian, other.hessian);
     if (other.drift) this.drift = addUp(this.drift, other.drift);
+    if (other.residualDrift) this.residualDrift = addUp(this.residualDrift, other.residualDrift);
     this.elements += other.elements;
     this.power += other.power;
     this.driftPower += other.driftPower;
@@ -83,8 +86,11 @@ class GramSum {
     const drift = this.drift ?? new Float64Array(groups * k * k);
     const factor = rows > 0 ? 2 / rows : 0;
     const hessian = scaledSymmetric(sum, k, factor);
-    for (let i = 0; i < drift.length; i++) drift[i] *= factor;
-    return { rows, hessian, drift };
+    const { residualDrift } = this;
+    for (const sum of [drift, residualDrift ?? []]) {
+      for (let i = 0; i < sum.length; i++) sum[i] *= factor;
+    }
+    return { rows, hessian, drift, residualDrift };
   }
 }
 

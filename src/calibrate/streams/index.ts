@@ -44,6 +44,8 @@ export interface WalkOptions extends RunOptions {
   readonly memoryLimitBytes: number;
   /** Also measures the held-out rows apart. */
   readonly needsHoldout: boolean;
+  /** Also measures how the drift of what outputs are added to couples with the activations. */
+  readonly needsResidual: boolean;
   /** True for layers that have been rounded in an earlier run: they are not measured again. */
   isFinished(layer: LayerId): boolean;
   /**
@@ -160,6 +162,7 @@ class Walk {
       dtypes: this.#dtypes,
       weights,
       measure,
+      needsResidual: this.#options.needsResidual,
     });
   }
 
@@ -252,8 +255,8 @@ class Walk {
   #measured(step: StreamStep, sums: GramSums): Measured {
     const [layer] = step.layers;
     const measured = sums.finish(layer);
-    const { hessian, drift } = measured.grams;
-    if (!areFinite(hessian) || !areFinite(drift)) {
+    const { hessian, drift, residualDrift } = measured.grams;
+    if (![hessian, drift, residualDrift ?? []].every(areFinite)) {
       throw new BitloomError(
         "numeric",
         `The activations of layer "${layer.id}" are not finite on the calibration data${areFinite(hessian) ? "" : " once the layers before it are rounded"}. Check the data, use more bits, or --one-shot.`,
@@ -267,4 +270,5 @@ class Walk {
 /** A segment that only hands on values that are kept already has nothing to run. */
 const isUseful = ({ outputs, grams }: Segment) => outputs.length > 0 || grams !== undefined;
 
-const areFinite = (values: Float64Array) => values.every((value) => Number.isFinite(value));
+const areFinite = (values: Float64Array | readonly number[]) =>
+  values.every((value) => Number.isFinite(value));

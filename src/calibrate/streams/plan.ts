@@ -6,6 +6,7 @@
 import type { Layer } from "../../core/layer.ts";
 import { constantValues, type Graph, type Model, type Node, readBy } from "../../onnx/index.ts";
 import { activationKey, products } from "../statistic.ts";
+import { readersOf, residualOf } from "./residual.ts";
 
 /** One stop of the walk: run, measure, round. */
 export interface StreamStep {
@@ -16,6 +17,11 @@ export interface StreamStep {
    * and weights that are used again behind layers which come later (tied output heads).
    */
   readonly activations: readonly string[];
+  /**
+   * What the output of the step's only layer is added to, where that is known by then in both streams and differs
+   * between them.
+   */
+  readonly residual: string | undefined;
   /** Nodes to run, in order. */
   readonly nodes: readonly Node[];
   /** Values of earlier steps that they read. */
@@ -46,17 +52,17 @@ export function planStreams(model: Model, layers: readonly Layer[]): StreamPlan 
   const groups = groupLayers(model, layers, firstUse);
   const wanted = groups.flatMap(({ activations }) => activations);
   const needed = ancestors(graph, wanted, constant);
-  const readers = new Map<string, Node[]>();
-  for (const node of needed) {
-    for (const value of readBy(node)) {
-      const list = readers.get(value);
-      if (list) list.push(node);
-      else readers.set(value, [node]);
-    }
-  }
+  const readers = readersOf(needed);
+  const everyReader = readersOf(graph.nodes);
+  const drifting = driftingValues(graph, layers);
+  const residuals = groups.map(({ layers: [layer, ...others], activations }) => {
+    if (others.length > 0 || activations.length === 0) return undefined;
+    const value = residualOf(graph, layer, everyReader, constant);
+    return value !== undefined && drifting.has(value) ? value : undefined;
+  });
   const done = new Set<Node>();
   const kept = new Set<string>();
-  const steps = groups.map(({ layers, activations }): StreamStep => {
+  const steps = groups.map(({ layers, activations }, index): StreamStep => {
     const run = [...ancestors(graph, activations, constant, done)].sort(
       (a, b) => (position.get(a.name) ?? 0) - (position.get(b.name) ?? 0),
     );
@@ -64,14 +70,20 @@ export function planStreams(model: Model, layers: readonly Layer[]): StreamPlan 
     const made = new Set(run.flatMap(({ outputs }) => outputs.filter(Boolean)));
     const inputs = new Set(run.flatMap(readBy).filter((value) => kept.has(value)));
     for (const value of activations) if (kept.has(value)) inputs.add(value);
-    const isRead = (value: string) => (readers.get(value) ?? []).some((node) => !done.has(node));
-    const outputs = [...made].filter((value) => isRead(value) || activations.includes(value));
+    const isRead = (value: string) =>
+      (readers.get(value) ?? []).some((node) => !done.has(node)) ||
+      residuals.indexOf(value, index + 1) >= 0;
+    const added = residuals[index];
+    const outputs = [...made].filter(
+      (value) => isRead(value) || activations.includes(value) || value === added,
+    );
     for (const value of outputs) kept.add(value);
+    const residual = added !== undefined && kept.has(added) ? added : undefined;
     const finished = [...kept].filter((value) => !isRead(value));
     for (const value of finished) kept.delete(value);
-    return { layers, activations, nodes: run, inputs: [...inputs], outputs, finished };
+    return { layers, activations, residual, nodes: run, inputs: [...inputs], outputs, finished };
   });
-  return { steps, drifting: driftingValues(graph, layers) };
+  return { steps, drifting };
 }
 
 interface Group {

@@ -3,9 +3,10 @@
  * activations are compiled in, so that activations leave the session only to be kept.
  */
 import type { FeedTensor } from "../../core/feeds.ts";
-import type { Layer } from "../../core/layer.ts";
+import type { Layer, LayerUse } from "../../core/layer.ts";
 import { bytesOf, type DType, elementCount } from "../../core/tensor.ts";
 import {
+  attribute,
   createTap,
   editModel,
   extractSubgraph,
@@ -23,7 +24,7 @@ export interface Segment {
   readonly inputs: readonly string[];
   /** Values that it gives to be kept. */
   readonly outputs: readonly string[];
-  /** The float activations that it takes beside its own, by the activation's name. */
+  /** The values of the float stream that it takes beside its own, by their names there. */
   readonly floatInputs: ReadonlyMap<string, string>;
   readonly grams: GramOutputs | undefined;
   /** Of the initializers that its nodes read, as float32. */
@@ -36,6 +37,8 @@ export interface GramOutputs {
   readonly hessian: string;
   /** Σ (x − x̂)ᵀx̂ of the same shape; undefined where the streams agree. */
   readonly drift: string | undefined;
+  /** Σ (r − r̂)ᵀx̂, float32 [N, K], r being what the layer's output is added to; undefined where it is not measured. */
+  readonly residualDrift: string | undefined;
   /** Number of elements of the activations, int64. */
   readonly size: string;
   /** Σ ‖x‖², and Σ ‖x − x̂‖². */
@@ -54,18 +57,30 @@ export interface SegmentOptions {
   readonly weights: ReadonlyMap<string, FeedTensor>;
   /** "own": Gram matrices of this stream alone; "drift": with the float activations as further inputs. */
   readonly measure: "own" | "drift" | "nothing";
+  /** "drift" measures what the step's residual couples with the activations too. */
+  readonly needsResidual: boolean;
 }
 
 /** Cost: O(nodes of the model); no tensor is read. */
 export function buildSegment(options: SegmentOptions): Segment {
   const { model, step, outputs, dtypes, weights, measure } = options;
   const { activations, layers } = step;
-  const measured = measure === "nothing" ? [] : activations;
+  const residual =
+    measure === "drift" && options.needsResidual && step.residual !== undefined
+      ? step.residual
+      : undefined;
+  const compared = residual === undefined ? activations : [...activations, residual];
+  const measured = measure === "nothing" ? [] : compared;
   const isFeed = (value: string) => model.graph.inputs.some(({ name }) => name === value);
+  const isMade = step.nodes.some(
+    (node) => residual !== undefined && node.outputs.includes(residual),
+  );
+  const given = residual === undefined || isMade || isFeed(residual) ? [] : [residual];
+  const inputs = [...new Set([...step.inputs, ...given])];
   const part = extractSubgraph(model, {
-    inputs: step.inputs.map((name) => ({ name, dtype: dtypes.get(name), shape: undefined })),
+    inputs: inputs.map((name) => ({ name, dtype: dtypes.get(name), shape: undefined })),
     outputs: [...new Set([...outputs, ...measured])]
-      .filter((value) => !isFeed(value) && !step.inputs.includes(value))
+      .filter((value) => !isFeed(value) && !inputs.includes(value))
       .map((name) => ({ name, dtype: undefined, shape: undefined })),
   });
   const editor = editModel(part);
@@ -82,7 +97,7 @@ export function buildSegment(options: SegmentOptions): Segment {
   const tap = createTap(editor);
   const floatInputs = new Map<string, string>();
   if (measure === "drift") {
-    for (const value of activations) {
+    for (const value of compared) {
       const name = editor.uniqueName(`${value}_float`);
       editor.addInput({
         name,
@@ -92,7 +107,8 @@ export function buildSegment(options: SegmentOptions): Segment {
       floatInputs.set(value, name);
     }
   }
-  const grams = measured.length > 0 ? tapGrams(tap, model, layers[0], floatInputs) : undefined;
+  const grams =
+    measured.length > 0 ? tapGrams(tap, model, layers[0], floatInputs, residual) : undefined;
   // Values that were only exposed to keep their nodes.
   for (const { name } of graph.outputs) if (!outputs.includes(name)) editor.removeOutput(name);
   const made = editor.commit();
@@ -132,6 +148,7 @@ function tapGrams(
   model: Model,
   layer: Layer,
   floatInputs: ReadonlyMap<string, string>,
+  residual: string | undefined,
 ): GramOutputs {
   const parts = products(layer).map((use) => {
     const x = activationRows(tap, model, layer, use);
@@ -141,6 +158,13 @@ function tapGrams(
     return {
       hessian: groupProducts(tap, x, x, layer, use),
       drift: drift && groupProducts(tap, drift, x, layer, use),
+      residualDrift:
+        residual === undefined
+          ? undefined
+          : tap.op("MatMul", [
+              tap.op("Transpose", [residualRows(tap, layer, use, residual, floatInputs)]),
+              x,
+            ]),
       size: tap.op("Size", [x]),
       power: tap.reduce("ReduceSumSquare", given ?? x),
       driftPower: drift && tap.reduce("ReduceSumSquare", drift),
@@ -155,8 +179,25 @@ function tapGrams(
   return {
     hessian: total(({ hessian }) => hessian) as string,
     drift: total(({ drift }) => drift),
+    residualDrift: total(({ residualDrift }) => residualDrift),
     size: total(({ size }) => size) as string,
     power: total(({ power }) => power) as string,
     driftPower: total(({ driftPower }) => driftPower),
   };
+}
+
+/** r − r̂ as rows [T, N], one for each row of the layer's input: a summand may have dimensions of 1 for many. */
+function residualRows(
+  tap: GraphTap,
+  { n }: Layer,
+  { activation }: LayerUse,
+  residual: string,
+  floatInputs: ReadonlyMap<string, string>,
+): string {
+  const float = floatInputs.get(residual) as string;
+  const difference = tap.op("Sub", [tap.toFloat(float), tap.toFloat(residual)]);
+  const shape = tap.op("Shape", [activation]);
+  const leading = tap.op("Slice", [shape, tap.int64([0]), tap.int64([-1])]);
+  const whole = tap.op("Concat", [leading, tap.int64([n])], { axis: attribute.int(0) });
+  return tap.rows(tap.op("Expand", [difference, whole]), n);
 }
