@@ -6,7 +6,7 @@ import { BitloomError } from "../core/errors.ts";
 import type { Estimate } from "../core/estimate.ts";
 import type { RunOptions } from "../core/events.ts";
 import type { Feeds, FeedTensor } from "../core/feeds.ts";
-import type { Graph, Model } from "../onnx/index.ts";
+import { findLogits, type Graph, type Model } from "../onnx/index.ts";
 import {
   defaultMemoryLimitBytes,
   type Loss,
@@ -15,11 +15,10 @@ import {
 } from "../runtime/index.ts";
 import { requireFinite } from "./finite.ts";
 import { mapEstimate, meanOverWindows, percentileOverWindows } from "./intervals.ts";
-import { findLogits, languageLoss, values } from "./language-loss.ts";
+import { languageLoss, values } from "./language-loss.ts";
 import { outputLoss, termsOf } from "./output-loss.ts";
 
 export { requireFinite } from "./finite.ts";
-export { findLogits } from "./language-loss.ts";
 
 /** Quality of a language model against its float original. */
 export interface LanguageQuality {

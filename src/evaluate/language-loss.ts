@@ -7,10 +7,10 @@ import {
   attribute,
   createTap,
   editModel,
+  findLogits,
   type Graph,
   type GraphTap,
   type Model,
-  type ValueInfo,
 } from "../onnx/index.ts";
 import type { Loss } from "../runtime/index.ts";
 
@@ -25,22 +25,6 @@ const lowestLogProbability = -1e4;
 const sliceBytes = 2 ** 24;
 /** GatherElements picks the target's log-probability. */
 const neededOpset = 11;
-
-/**
- * The output that holds next-token logits [batch, tokens, vocabulary]: the float output of rank 3 called "logits" or
- * like it, or the only float output of rank 3. Undefined when the graph has none.
- */
-export function findLogits(graph: Graph): ValueInfo | undefined {
-  const floats = ["float32", "float16", "bfloat16"];
-  const candidates = graph.outputs.filter(
-    ({ dtype, shape }) => floats.includes(dtype ?? "") && shape?.length === 3,
-  );
-  return (
-    candidates.find(({ name }) => name === "logits") ??
-    candidates.find(({ name }) => /logits/i.test(name)) ??
-    (candidates.length === 1 ? candidates[0] : undefined)
-  );
-}
 
 /**
  * Loss of next-token prediction: `KL(p ‖ q) = Σ_v p_v (log p_v − log q_v)` per token, p from the float model.

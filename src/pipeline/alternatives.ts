@@ -4,7 +4,7 @@
 import type { Dataset } from "../core/dataset.ts";
 import { float32Format, type WeightFormat } from "../core/format.ts";
 import type { LayerAlternatives } from "../core/plan.ts";
-import { findLogits } from "../evaluate/index.ts";
+import { findLogits } from "../onnx/index.ts";
 import { weightBytes } from "../rewrite/index.ts";
 import { createLossProbe, scoreLayers } from "../score/index.ts";
 import type { Run } from "./run.ts";

@@ -12,7 +12,7 @@ import type { Layer, LayerId } from "../core/layer.ts";
 import type { RunNeeds } from "../core/needs.ts";
 import type { LayerAlternatives } from "../core/plan.ts";
 import { elementCount } from "../core/tensor.ts";
-import { findLogits } from "../evaluate/index.ts";
+import { findLogits } from "../onnx/index.ts";
 import type { WorkerRuntime } from "../runtime/index.ts";
 import { judgeDisk, volumeOf } from "./disk.ts";
 import { unscoredAlternatives } from "./feasible.ts";

@@ -16,7 +16,6 @@ import { dequantize } from "../../src/core/quantized.ts";
 import {
   chooseLoss,
   evaluateModels,
-  findLogits,
   type LanguageQuality,
   lossOf,
   measureModels,
@@ -383,30 +382,6 @@ describe("other models", () => {
       .output("i", "int64")
       .node("ArgMax", ["x"], ["i"]);
     expect(() => chooseLoss(model.model().graph, data)).toThrow(/no float output/);
-  });
-});
-
-describe("which output holds the logits", () => {
-  const outputs = (...names: readonly (readonly [string, number, "float32" | "int64"])[]) => {
-    const builder = graph().input("x", "float32", [1, 1, 1]);
-    for (const [name, rank, dtype] of names) {
-      builder.output(
-        name,
-        dtype,
-        Array.from({ length: rank }, () => 1),
-      );
-      builder.node(dtype === "int64" ? "Shape" : "Identity", ["x"], [name]);
-    }
-    return findLogits(builder.model().graph)?.name;
-  };
-
-  test("by name, else the only float output of rank 3", () => {
-    expect(outputs(["hidden", 3, "float32"], ["logits", 3, "float32"])).toBe("logits");
-    expect(outputs(["hidden", 3, "float32"], ["lm_logits", 3, "float32"])).toBe("lm_logits");
-    expect(outputs(["scores", 3, "float32"], ["pooled", 2, "float32"])).toBe("scores");
-    expect(outputs(["a", 3, "float32"], ["b", 3, "float32"])).toBeUndefined();
-    expect(outputs(["logits", 2, "float32"])).toBeUndefined();
-    expect(outputs(["logits", 1, "int64"])).toBeUndefined();
   });
 });
 

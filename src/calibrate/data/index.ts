@@ -9,9 +9,8 @@ import type { BosOption, Dataset, Protocol } from "../../core/dataset.ts";
 import { BitloomError } from "../../core/errors.ts";
 import type { Graph } from "../../onnx/types.ts";
 import { openManifest, openNpy } from "./manifest.ts";
-import { plainProtocol } from "./protocol.ts";
 import { syntheticDataset } from "./synthetic.ts";
-import { defaultWindowFor, requireLanguageModel, textDataset } from "./text.ts";
+import { defaultProtocol, textDataset } from "./text.ts";
 import { findTokenizer, type TextTokenizer } from "./tokenizer.ts";
 
 export { validateFeeds } from "./feeds.ts";
@@ -34,9 +33,9 @@ export interface OpenDatasetOptions {
   readonly modelPath?: string | undefined;
   /** Text only: how windows are cut. Excludes `window` and `bos`. */
   readonly protocol?: Protocol | undefined;
-  /** Tokens per window of a plain protocol; default the graph's fixed sequence length, else 256. */
+  /** Tokens per window of the default protocol; default the graph's fixed sequence length, else 256. */
   readonly window?: number | undefined;
-  /** BOS of a plain protocol; default "auto". */
+  /** BOS of the default protocol; default "auto". */
   readonly bos?: BosOption | undefined;
   /** At most this many samples. */
   readonly rows?: number | undefined;
@@ -79,8 +78,7 @@ export async function openDataset(options: OpenDatasetOptions): Promise<Dataset>
     );
   }
   const text = await readText(path);
-  const length = window ?? defaultWindowFor(requireLanguageModel(graph));
-  const protocol = options.protocol ?? plainProtocol(length, options.bos);
+  const protocol = options.protocol ?? defaultProtocol(graph, { window, bos: options.bos });
   const { tokenizer: given, modelPath = path } = options;
   const tokenizer =
     typeof given === "object"

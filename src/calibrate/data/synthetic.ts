@@ -6,11 +6,12 @@ import type { Dataset, TokenWindow } from "../../core/dataset.ts";
 import { BitloomError } from "../../core/errors.ts";
 import { createRandom, type Random } from "../../core/random.ts";
 import { elementCount } from "../../core/tensor.ts";
+import { gatheredRows } from "../../onnx/portable.ts";
 import type { Graph, ValueInfo } from "../../onnx/types.ts";
 import { createDataset, fingerprintOf } from "./dataset.ts";
 import { describeInput, feedFrom, isFeedDType, type NumericFeed } from "./feeds.ts";
 import { checkLanguageModel, languageModelFeeds } from "./lm-feeds.ts";
-import { gatheredRows, type LanguageModelInputs, languageModelInputs } from "./lm-inputs.ts";
+import { type LanguageModelInputs, languageModelInputs } from "./lm-inputs.ts";
 import { plainProtocol } from "./protocol.ts";
 
 export interface SyntheticOptions {

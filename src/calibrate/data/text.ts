@@ -4,7 +4,9 @@
  */
 import type { BosOption, Dataset, Protocol } from "../../core/dataset.ts";
 import { BitloomError } from "../../core/errors.ts";
+import type { Notice } from "../../core/events.ts";
 import { bytesOf } from "../../core/tensor.ts";
+import { findLogits } from "../../onnx/portable.ts";
 import type { Graph } from "../../onnx/types.ts";
 import { createDataset, fingerprintOf } from "./dataset.ts";
 import { describeInputs } from "./feeds.ts";
@@ -22,7 +24,7 @@ import type { TextTokenizer } from "./tokenizer.ts";
 export interface TextOptions {
   readonly graph: Graph;
   readonly tokenizer: TextTokenizer;
-  /** Default: `plainProtocol` of the graph's fixed sequence length, else of 256. */
+  /** Default: `defaultProtocol`. */
   readonly protocol?: Protocol | undefined;
   /** Windows per batch where the graph leaves it open; default 4. */
   readonly batchSize?: number | undefined;
@@ -34,7 +36,7 @@ export interface TextOptions {
   readonly label?: string | undefined;
 }
 
-export const defaultWindow = 256;
+const defaultWindow = 256;
 const defaultBatchSize = 4;
 /** Encoding holds some 200 bytes per character at once; more text than this gains calibration nothing. */
 const maxCharacters = 64 * 2 ** 20;
@@ -50,7 +52,7 @@ const maxCharacters = 64 * 2 ** 20;
 export function textDataset(text: string, options: TextOptions): Dataset {
   const { graph, tokenizer, label = "text" } = options;
   const inputs = requireLanguageModel(graph);
-  const protocol = options.protocol ?? plainProtocol(defaultWindowFor(inputs));
+  const protocol = options.protocol ?? defaultProtocol(graph);
   checkProtocol(protocol);
   checkLanguageModel(inputs, protocol.window);
   const bos = resolveBos(protocol.bos, tokenizer);
@@ -64,6 +66,7 @@ export function textDataset(text: string, options: TextOptions): Dataset {
       kind: "text",
       graph,
       protocol,
+      notices: noticesAbout(graph, tokenizer),
       samples: windows.length,
       overlap: windowOverlap(protocol),
       batchSize:
@@ -79,9 +82,29 @@ export function textDataset(text: string, options: TextOptions): Dataset {
   );
 }
 
-/** The window length that suits the graph when the caller names none. */
-export function defaultWindowFor(inputs: LanguageModelInputs): number {
-  return inputs.fixedSequence ?? defaultWindow;
+/**
+ * Consecutive windows of the graph's fixed sequence length, else of 256 predictions. A model that predicts no next
+ * token reads every window as a text of its own, which begins with the tokenizer's first token ("[CLS]").
+ */
+export function defaultProtocol(
+  graph: Graph,
+  options: { readonly window?: number | undefined; readonly bos?: BosOption | undefined } = {},
+): Protocol {
+  const window = options.window ?? requireLanguageModel(graph).fixedSequence ?? defaultWindow;
+  const plain = plainProtocol(window, options.bos);
+  return findLogits(graph) ? plain : { ...plain, bosEachWindow: true };
+}
+
+/** A model that sees the token it is asked for has a perplexity that says nothing. */
+function noticesAbout(graph: Graph, { mask }: TextTokenizer): Notice[] {
+  if (mask === undefined || !findLogits(graph)) return [];
+  return [
+    {
+      code: "masked-language-model",
+      message:
+        "The tokenizer has a mask token: if the model fills masks instead of predicting the next token, its perplexity means nothing. KL divergence and agreement still say how close the models are.",
+    },
+  ];
 }
 
 /** The roles of the graph's inputs. @throws bad-data - it takes no token ids. */

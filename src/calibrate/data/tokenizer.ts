@@ -17,6 +17,8 @@ export interface TextTokenizer {
   readonly bos: number | undefined;
   /** `eos_token` of tokenizer_config.json. */
   readonly eos: number | undefined;
+  /** `mask_token` of tokenizer_config.json. */
+  readonly mask?: number | undefined;
   /** Greatest id + 1. */
   readonly vocabularySize: number;
   /** sha256 of the files that were read, hex. */
@@ -95,6 +97,7 @@ function wrap(file: string, description: Json, config: Json, hash: string): Text
     },
     bos: beginningOfSequence(tokenizer, config),
     eos: named(config.eos_token),
+    mask: named(config.mask_token),
     vocabularySize,
     hash,
   };
