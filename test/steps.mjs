@@ -27,6 +27,7 @@ const steps = {
   build: () => node("typescript", "bin/tsc", ["-p", "tsconfig.build.json"]),
   benchmarks: () => node("typescript", "bin/tsc", ["-p", "tsconfig.json"]),
   types: () => node("typescript", "bin/tsc", ["-p", "tsconfig.json", "--noEmit"]),
+  docs: () => node("typedoc", "bin/typedoc", ["--logLevel", "Warn"]),
   tests: (rest) => node("vitest", "vitest.mjs", ["run", ...rest]),
 };
 

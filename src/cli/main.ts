@@ -5,29 +5,12 @@
  */
 import { type ErrorCode, isBitloomError, version } from "../index.ts";
 import { type CommandDefinition, helpText, type Outcome, parseArguments } from "./command.ts";
-import { applyCommand } from "./commands/apply.ts";
-import { calibrateCommand } from "./commands/calibrate.ts";
-import { evaluateCommand } from "./commands/evaluate.ts";
-import { inspectCommand } from "./commands/inspect.ts";
-import { planCommand } from "./commands/plan.ts";
-import { quantizeCommand } from "./commands/quantize.ts";
-import { runCommand } from "./commands/run.ts";
-import { scoreCommand } from "./commands/score.ts";
+import { verbs, wholeCommand } from "./commands/index.ts";
 import { createProgress } from "./progress.ts";
 import { createStyle } from "./style.ts";
 import { wrap } from "./table.ts";
 
 const exitCodes = { done: 0, failed: 1, usage: 2, qualityMissed: 3, interrupted: 130 } as const;
-
-const verbs = [
-  inspectCommand,
-  calibrateCommand,
-  scoreCommand,
-  planCommand,
-  applyCommand,
-  evaluateCommand,
-  runCommand,
-] as unknown as readonly CommandDefinition[];
 
 const streams = { out: process.stdout, err: process.stderr };
 const style = createStyle(streams.out, process.env);
@@ -47,7 +30,7 @@ async function main(argv: readonly string[]): Promise<number> {
     process.exit(error.code === "EPIPE" ? exitCodes.done : exitCodes.failed);
   });
   const verb = verbs.find(({ name }) => name === argv[0]);
-  const command = verb ?? (quantizeCommand as unknown as CommandDefinition);
+  const command = verb ?? wholeCommand;
   const rest = verb ? argv.slice(1) : argv;
   const json = rest.includes("--json");
   const fail = (failure: Failure) => {
