@@ -17,6 +17,7 @@ const args = [
   `--calibration ${data}/calibration.txt`,
   `--evaluate ${data}/evaluation.txt`,
   "--save-plan quickstart/plan.json",
+  "--report quickstart/report.html",
   "--report quickstart/report.json",
   "--force",
 ];
@@ -29,7 +30,7 @@ const { status } = spawnSync(
 );
 if (status === 0) {
   console.log(
-    "\nWritten to quickstart/: model.onnx (any ONNX Runtime loads it), report.json, plan.json.",
+    "\nWritten to quickstart/: model.onnx (any ONNX Runtime loads it), report.html (open it in a browser),\nreport.json, plan.json.",
   );
 }
 process.exitCode = status ?? 1;

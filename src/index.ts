@@ -144,6 +144,7 @@ export {
   scoreModel,
 } from "./pipeline/measurements.ts";
 export type { QuantizePipelineOptions as QuantizeOptions } from "./pipeline/options.ts";
+export { loadReport, saveReport } from "./pipeline/report-file.ts";
 export {
   type CollectedStatistics,
   loadStatistics,
@@ -161,13 +162,24 @@ export {
   quantizeWeight,
 } from "./quantize/index.ts";
 // What was decided and measured.
-export type {
-  GateReport,
-  LanguageQualityReport,
-  OutputQualityReport,
-  QualityReport,
-  QuantizeReport,
-  ReportedLayer,
+export {
+  type Comparison,
+  type ComparisonRow,
+  compareReports,
+  comparisonRows,
+  type DecisionReport,
+  type EnvironmentReport,
+  type ErrorGrowthReport,
+  type GateReport,
+  type LanguageQualityReport,
+  type OutputQualityReport,
+  type PropagationReport,
+  type QualityReport,
+  type QuantizeReport,
+  type ReportedLayer,
+  renderComparison,
+  renderReport,
+  type ScoreComparison,
 } from "./report/index.ts";
 // Quantized layers as graph nodes.
 export {

@@ -77,7 +77,7 @@ export async function quantize(
           throw await nameCulprit(error, prepared, prepared.data.gate);
         })
       : replayPlan(prepared, plan as BitPlan);
-    const { run, checkpoint, propagation } = await propagate(prepared, choice, options);
+    const { run, checkpoint, propagation, growth } = await propagate(prepared, choice, options);
     const model = buildModel(run, choice.picks);
     const layers = await journal.stage("quantize", () => describeLayers(run, choice));
     const scores = await journal.stage("compare", () => compareScores(run, choice));
@@ -162,6 +162,7 @@ export async function quantize(
       decision: describeDecision(choice),
       scores,
       propagation,
+      errorGrowth: growth,
       layers,
       skipped: run.subject.skipped,
       notices: journal.notices,

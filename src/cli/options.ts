@@ -65,6 +65,12 @@ function bosToken(text: string): BosOption {
   throw new UsageError("Expected auto, none or a token id.");
 }
 
+/** The form of a report follows from its name. */
+function reportName(text: string): string {
+  if (/\.(html?|json)$/i.test(text)) return text;
+  throw new UsageError("Expected a name that ends in .html or .json.");
+}
+
 /** Checked here, so that a typing error is one of usage; handed on as written. */
 function budgetText(text: string): string {
   parseBudget(text);
@@ -278,9 +284,10 @@ export const outputOptions = {
   } as Maybe<number>,
   report: {
     flags: "--report <file>",
-    help: "writes the JSON report to a file too",
-    advanced: true,
-  } as Maybe<string>,
+    help: "writes the report to a file too: a page where the name ends in .html, JSON in .json; repeatable",
+    parse: reportName,
+    repeat: true,
+  } as Maybe<readonly string[]>,
 };
 
 export const force: Maybe<boolean> = { flags: "--force", help: "replaces existing files" };

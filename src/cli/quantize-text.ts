@@ -13,12 +13,21 @@ import type { Style } from "./style.ts";
 import { facts } from "./table.ts";
 import { formatCounts, layerTable, noticeLines, qualityFacts, skippedLines } from "./text.ts";
 
+export interface QuantizeTextOptions {
+  /** Quality was measured on held-out calibration data. */
+  readonly heldOut: boolean;
+  /** Files that the report was written to. */
+  readonly reports?: readonly string[] | undefined;
+}
+
 /**
  * Layer table, what was written and why, quality, sizes, notices, time.
- *
- * @param heldOut - quality was measured on held-out calibration data.
  */
-export function quantizeText(report: QuantizeReport, style: Style, heldOut: boolean): string {
+export function quantizeText(
+  report: QuantizeReport,
+  style: Style,
+  { heldOut, reports = [] }: QuantizeTextOptions,
+): string {
   const { model, output, layers, skipped, notices, worstLayer } = report;
   const entries: [string, string][] = [
     ["Formats", formatCounts(layers)],
@@ -37,6 +46,7 @@ export function quantizeText(report: QuantizeReport, style: Style, heldOut: bool
     ],
     ["Written", output.files.join("\n")],
   );
+  if (reports.length > 0) entries.push(["Report", reports.join("\n")]);
   if (skipped.length > 0) {
     entries.push(["Left in float", `${counted(skipped.length, "node")}\n${skippedLines(skipped)}`]);
   }

@@ -4,12 +4,13 @@
  */
 import { BitloomError, isBitloomError } from "../core/errors.ts";
 import { lossOf, measureModels } from "../evaluate/index.ts";
-import type { PropagationReport } from "../report/index.ts";
+import type { ErrorGrowthReport, PropagationReport } from "../report/index.ts";
 import { onnxRuntimeVersion } from "../runtime/index.ts";
 import { version } from "../version.ts";
 import { fingerprint, fingerprintModel } from "./artefact.ts";
 import { type Checkpoint, openCheckpoint } from "./checkpoint.ts";
 import type { Choice } from "./choice.ts";
+import { measureGrowth } from "./error-growth.ts";
 import type { QuantizePipelineOptions } from "./options.ts";
 import { buildModel, isSequential, type Run } from "./run.ts";
 import { quantizeSequentially } from "./sequential.ts";
@@ -21,10 +22,11 @@ export interface Propagated {
   readonly checkpoint: Checkpoint | undefined;
   /** null when every layer was rounded by itself. */
   readonly propagation: PropagationReport | null;
+  readonly growth: ErrorGrowthReport | null;
 }
 
 /**
- * Cost: see `walkStreams`; one pass over the gate split for each of the two models.
+ * Cost: see `walkStreams`; one pass over the gate split for each of the two models, and `measureGrowth`.
  */
 export async function propagate(
   run: Run,
@@ -33,7 +35,7 @@ export async function propagate(
 ): Promise<Propagated> {
   const { journal, subject, searchLoss: loss, data, runtime } = run;
   const { signal } = options;
-  const oneShot: Propagated = { run, checkpoint: undefined, propagation: null };
+  const oneShot: Propagated = { run, checkpoint: undefined, propagation: null, growth: null };
   if (options.sequential === false) return oneShot;
   if (!isSequential(subject, options)) {
     journal.notify({
@@ -73,9 +75,13 @@ export async function propagate(
       message: `On the gate split layers rounded one by one are better (${ofOneShot.toPrecision(3)} against ${ofSequential.toPrecision(3)} ${loss.unit}); they are written. More calibration data helps the sequential ones.`,
     });
   }
+  const growth = await journal.stage("growth", () =>
+    measureGrowth(run, sequential.weights, choice.picks),
+  );
   return {
     run: isBetter ? candidate : run,
     checkpoint,
+    growth,
     propagation: {
       ...sequential.propagation,
       loss: { sequential: ofSequential, oneShot: ofOneShot ?? null },

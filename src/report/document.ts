@@ -151,6 +151,21 @@ export interface PropagationReport {
   readonly layers: readonly PropagatedLayer[];
 }
 
+/** How the error grows through the network, on samples that neither calibration nor search has seen. */
+export interface ErrorGrowthReport {
+  /** Of the gate split. */
+  readonly samples: number;
+  /**
+   * Σ ‖x − x̂‖² / Σ ‖x‖² of each layer's input, all layers before it quantized: layer after layer, and every layer by
+   * itself in the same formats. null where an input cannot be measured, or that model was not made.
+   */
+  readonly layers: readonly {
+    readonly layer: LayerId;
+    readonly sequential: number | null;
+    readonly oneShot: number | null;
+  }[];
+}
+
 /** What propagation did to one layer. */
 export interface PropagatedLayer {
   readonly layer: LayerId;
@@ -204,6 +219,8 @@ export interface QuantizeReport {
   readonly scores: ScoreComparison | null;
   /** null when every layer was rounded by itself. */
   readonly propagation: PropagationReport | null;
+  /** null when every layer was rounded by itself, or where activations are not finite. */
+  readonly errorGrowth: ErrorGrowthReport | null;
   readonly layers: readonly ReportedLayer[];
   readonly skipped: readonly SkippedNode[];
   readonly notices: readonly Notice[];

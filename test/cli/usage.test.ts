@@ -7,7 +7,7 @@ import { run, scratch, tinyLm } from "../support/command.ts";
 const folder = scratch();
 afterAll(folder.remove);
 
-const verbs = ["inspect", "calibrate", "score", "plan", "apply", "evaluate", "run"];
+const verbs = ["inspect", "calibrate", "score", "plan", "apply", "evaluate", "compare", "run"];
 const model = join(tinyLm, "model.onnx");
 
 describe("help", () => {
@@ -65,6 +65,7 @@ describe("wrong usage exits with 2, says what was expected and writes nothing", 
     ["infinite damping", [model, ...out, "--damping", "Infinity"], /Expected a number above zero/],
     ["negative damping", [model, ...out, "--damping", "-1"], /Expected a number above zero/],
     ["a bos of nonsense", [model, ...out, "--bos", "yes"], /Expected auto, none or a token id/],
+    ["a report of no known form", [model, ...out, "--report", "x.txt"], /ends in .html or .json/],
     ["two models", [model, model, ...out], /too many arguments/i],
     ["no model", ["inspect"], /missing required argument 'model'/i],
     [
@@ -108,6 +109,11 @@ describe("wrong usage exits with 2, says what was expected and writes nothing", 
       /Cannot use the scores/,
     ],
     [
+      "a report that is another JSON",
+      ["compare", join(tinyLm, "tokenizer.json"), join(tinyLm, "tokenizer.json")],
+      /Cannot use ".*tokenizer.json" as a report: expected the report of a run/,
+    ],
+    [
       "statistics that are another file",
       [model, ...out, "-b", "4bpw", "--stats", model],
       /Cannot read the statistics/,
@@ -136,7 +142,8 @@ describe("wrong usage exits with 2, says what was expected and writes nothing", 
     for (const args of [
       [model, "-o", model],
       [model, ...out, "--save-plan", folder.at("../bitloom-none/plan.json")],
-      [model, ...out, "--report", folder.at("out.onnx")],
+      [model, ...out, "--save-plan", folder.at("x.json"), "--report", folder.at("x.json")],
+      [model, ...out, "--report", folder.at("x.html"), "--report", folder.at("x.html")],
       [
         "calibrate",
         model,

@@ -47,7 +47,11 @@ export const applyCommand = defineCommand({
     const report = await runQuantize(model, { ...unset, ...values }, context, "apply");
     return {
       document: report,
-      text: (style) => quantizeText(report, style, values.evaluate === undefined),
+      text: (style) =>
+        quantizeText(report, style, {
+          heldOut: values.evaluate === undefined,
+          reports: values.report,
+        }),
     };
   },
 });

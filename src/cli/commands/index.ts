@@ -2,6 +2,7 @@
 import type { CommandDefinition } from "../command.ts";
 import { applyCommand } from "./apply.ts";
 import { calibrateCommand } from "./calibrate.ts";
+import { compareCommand } from "./compare.ts";
 import { evaluateCommand } from "./evaluate.ts";
 import { inspectCommand } from "./inspect.ts";
 import { planCommand } from "./plan.ts";
@@ -18,5 +19,6 @@ export const verbs = [
   planCommand,
   applyCommand,
   evaluateCommand,
+  compareCommand,
   runCommand,
 ] as unknown as readonly CommandDefinition[];

@@ -8,9 +8,10 @@ import {
   type QuantizeReport,
   quantize,
   savePlan,
-  writeText,
+  saveReport,
 } from "../../index.ts";
 import { type CommandContext, defineCommand, type ValuesOf } from "../command.ts";
+import { commandLine } from "../command-line.ts";
 import { describeMethods } from "../methods.ts";
 import {
   allocator,
@@ -57,7 +58,7 @@ export const quantizeCommand = defineCommand({
   arguments: ["model"],
   options,
   examples: [
-    "quantize model.onnx -o small.onnx -b 3.5bpw -c text.txt",
+    "quantize model.onnx -o small.onnx -b 3.5bpw -c text.txt --report report.html",
     "quantize model.onnx -o small.onnx -b 25% -c feeds.jsonl -p '*head*=int8-b32'",
     "quantize model.onnx -o small.onnx -b 4bpw -s weight-error -q rtn --json",
   ],
@@ -70,6 +71,7 @@ export const quantizeCommand = defineCommand({
       "  plan       solves for a budget, from saved scores",
       "  apply      quantizes as a saved plan says",
       "  evaluate   compares a quantized model with the float one",
+      "  compare    the reports of two runs beside each other",
       "  run        generates text, and says how fast",
       "A model named like a command is given as ./plan. --version prints the version.",
       "",
@@ -79,7 +81,11 @@ export const quantizeCommand = defineCommand({
     const report = await runQuantize(model, values, context);
     return {
       document: report,
-      text: (style) => quantizeText(report, style, values.evaluate === undefined),
+      text: (style) =>
+        quantizeText(report, style, {
+          heldOut: values.evaluate === undefined,
+          reports: values.report,
+        }),
     };
   },
 });
@@ -92,17 +98,15 @@ export async function runQuantize(
   command = "quantize",
 ): Promise<QuantizeReport> {
   refuseChoiceWithPlan(values);
-  const { output, report: reportFile, force = false } = values;
-  const side = [values.savePlan, reportFile].filter((path) => path !== undefined);
+  const { output, report: reports = [], force = false } = values;
+  const side = [...(values.savePlan === undefined ? [] : [values.savePlan]), ...reports];
   const inputs = inputsOf(model, values);
   const { tokenizer } = values;
   await checkOutputs([output, ...side], { inputs, force, model, tokenizer, writtenModel: output });
   const { report, plan } = await quantize(model, await toOptions(values, context));
-  const document = { ...report, command };
+  const document = { ...report, command, commandLine: commandLine(process.argv.slice(2)) };
   if (values.savePlan !== undefined) await savePlan(plan, values.savePlan, { inputs, force });
-  if (reportFile !== undefined) {
-    await writeText(reportFile, `${JSON.stringify(document, null, 2)}\n`, { inputs, force });
-  }
+  for (const path of reports) await saveReport(document, path, { inputs, force });
   return document;
 }
 

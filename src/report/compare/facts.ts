@@ -1,0 +1,85 @@
+/** The headline of a comparison, row by row: both values and what lies between them. */
+import {
+  change,
+  decibel,
+  duration,
+  fixed,
+  grouped,
+  interval,
+  percent,
+  significant,
+} from "../page/numbers.ts";
+import { type ComparedRun, type Comparison, lowestSqnr } from "./comparison.ts";
+
+export interface ComparisonRow {
+  readonly name: string;
+  readonly a: string;
+  readonly b: string;
+  /** Empty where a difference would say nothing. */
+  readonly difference: string;
+}
+
+type Show = (value: number) => string;
+
+function between(a: number, b: number): string {
+  if (a === b) return "same";
+  return a === 0 ? "" : change(b / a - 1);
+}
+
+/** Shares differ by points, not by percent of a percentage. */
+function points(a: number, b: number): string {
+  if (a === b) return "same";
+  return `${b > a ? "+" : "−"}${fixed(100 * Math.abs(b - a), 1)} points`;
+}
+
+export function comparisonRows({ a, b, quality }: Comparison): ComparisonRow[] {
+  const row = (name: string, pick: (run: ComparedRun) => number, show: Show): ComparisonRow => {
+    const [one, other] = [pick(a), pick(b)];
+    return { name, a: show(one), b: show(other), difference: between(one, other) };
+  };
+  return [
+    row("file, bytes", ({ output }) => output.bytes, grouped),
+    row("weights, bytes", ({ weightBytes }) => weightBytes, grouped),
+    row("budget, bytes", ({ budgetBytes }) => budgetBytes, grouped),
+    row(
+      "bits per weight",
+      ({ bitsPerWeight }) => bitsPerWeight,
+      (bits) => fixed(bits, 4),
+    ),
+    ...qualityRows(a, b, quality.comparable),
+    { name: "time", a: duration(a.elapsedMs), b: duration(b.elapsedMs), difference: "" },
+    { name: "notices", a: grouped(a.notices), b: grouped(b.notices), difference: "" },
+  ];
+}
+
+function qualityRows(a: ComparedRun, b: ComparedRun, comparable: boolean): ComparisonRow[] {
+  const [one, other] = [a.quality, b.quality];
+  if (one.kind === "language" && other.kind === "language") {
+    const of = (
+      name: string,
+      key: "perplexityFloat" | "perplexityQuantized" | "klDivergence" | "topAgreement",
+      show: Show,
+    ): ComparisonRow => {
+      const [x, y] = [one.intervals[key], other.intervals[key]];
+      const text = (estimate: typeof x) => `${show(estimate.value)} (${interval(estimate, show)})`;
+      const difference = comparable ? between(x.value, y.value) : "";
+      return { name, a: text(x), b: text(y), difference };
+    };
+    const three: Show = (value) => fixed(value, 3);
+    return [
+      of("perplexity, float", "perplexityFloat", three),
+      of("perplexity, quantized", "perplexityQuantized", three),
+      of("KL, nats per token", "klDivergence", significant),
+      {
+        ...of("same first choice", "topAgreement", (share) => percent(share)),
+        difference: comparable ? points(one.topAgreement, other.topAgreement) : "",
+      },
+    ];
+  }
+  const text = ({ quality }: ComparedRun) => {
+    if (quality.kind === "language") return "–";
+    const lowest = lowestSqnr(quality);
+    return decibel(Number.isFinite(lowest) ? lowest : null);
+  };
+  return [{ name: "lowest SQNR", a: text(a), b: text(b), difference: "" }];
+}

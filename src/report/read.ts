@@ -1,0 +1,82 @@
+/** Reports that come from a file: what is compared and drawn is checked, so that a wrong file is named as one. */
+import { BitloomError } from "../core/errors.ts";
+import type { QuantizeReport } from "./document.ts";
+
+type Check = (value: unknown) => boolean;
+
+const isNumber: Check = (value) => typeof value === "number" && Number.isFinite(value);
+const isText: Check = (value) => typeof value === "string";
+const isObject = (value: unknown): value is Readonly<Record<string, unknown>> =>
+  typeof value === "object" && value !== null && !Array.isArray(value);
+
+/** Every value at `path` of a document; "*" stands for all entries of a list. */
+const required: readonly (readonly [path: string, expected: string, check: Check])[] = [
+  ["model.path", "a text", isText],
+  ["model.sha256", "a text", isText],
+  ["model.bytes", "a number", isNumber],
+  ["output.path", "a text", isText],
+  ["output.bytes", "a number", isNumber],
+  ["options", "an object", isObject],
+  ["budgetBytes", "a number", isNumber],
+  ["weightBytes", "a number", isNumber],
+  ["floatWeightBytes", "a number", isNumber],
+  ["weights", "a number", isNumber],
+  ["bitsPerWeight", "a number", isNumber],
+  ["scoreUnit", "a text", isText],
+  ["quality.kind", '"language" or "outputs"', (kind) => kind === "language" || kind === "outputs"],
+  ["timings", "an object", isObject],
+  ["layers", "a list that is not empty", (list) => Array.isArray(list) && list.length > 0],
+  ["layers.*.name", "a text", isText],
+  ["layers.*.format", "a text", isText],
+  ["layers.*.bits", "a number", isNumber],
+  ["layers.*.bytes", "a number", isNumber],
+  ["layers.*.loss", "a number", isNumber],
+];
+
+const requiredOfLanguage: typeof required = [
+  "perplexityFloat",
+  "perplexityQuantized",
+  "nllIncrease",
+  "klDivergence",
+  "klDivergence999",
+  "topAgreement",
+].flatMap((name) =>
+  ["value", "low", "high"].map(
+    (part) => [`quality.intervals.${name}.${part}`, "a number", isNumber] as const,
+  ),
+);
+
+/**
+ * @param path - the file, for the error.
+ * @throws bad-option - no report of `quantize` or `apply`, or one of another version.
+ */
+export function readReport(value: unknown, path: string): QuantizeReport {
+  const refuse = (why: string): never => {
+    throw new BitloomError(
+      "bad-option",
+      `Cannot use "${path}" as a report: ${why}. Give the JSON file of quantize --report.`,
+      { option: "report", got: path },
+    );
+  };
+  if (!isObject(value)) return refuse("expected an object");
+  const { command, version } = value;
+  if (command !== "quantize" && command !== "apply") {
+    const got = typeof command === "string" ? `that of "${command}"` : "another document";
+    return refuse(`expected the report of a run of quantize or apply, got ${got}`);
+  }
+  if (version !== 1) refuse(`expected version 1, got ${JSON.stringify(version)}`);
+  if ("error" in value) refuse("the run failed, so there is nothing to compare");
+  const language = isObject(value.quality) && value.quality.kind === "language";
+  for (const [place, expected, check] of language
+    ? [...required, ...requiredOfLanguage]
+    : required) {
+    if (!valuesAt(value, place.split(".")).every(check)) refuse(`expected ${expected} at ${place}`);
+  }
+  return value as unknown as QuantizeReport;
+}
+
+function valuesAt(value: unknown, [first, ...rest]: readonly string[]): unknown[] {
+  if (first === undefined) return [value];
+  if (first === "*") return (value as unknown[]).flatMap((entry) => valuesAt(entry, rest));
+  return isObject(value) ? valuesAt(value[first], rest) : [undefined];
+}
