@@ -7,12 +7,8 @@
  * One process, all candidates in turn: other load on the machine falls on all alike. Every output is checked before
  * it is timed. Times of our products include the quantization of the activations. One JSON line per measurement.
  */
-import { execFileSync } from "node:child_process";
-import { appendFileSync, mkdirSync, readFileSync, rmSync } from "node:fs";
-import { cpus } from "node:os";
-import { dirname } from "node:path";
-import { fileURLToPath } from "node:url";
-import { parseArgs } from "node:util";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import {
   activationBytes,
   activationTypeFor,
@@ -28,9 +24,14 @@ import {
   planGemm,
   quantizeActivations,
 } from "../native/index.ts";
+import { file, flag, readArguments } from "./harness/arguments.ts";
+import { projectFolder } from "./harness/environment.ts";
+import { rounded, summarize } from "./harness/figures.ts";
+import { createProgress } from "./harness/progress.ts";
+import { openResults, perNode, resultsPath } from "./harness/results.ts";
 import { coldBytes, measureCold, prepareCold } from "./kernels/cold.ts";
 import { Engine } from "./kernels/engine.ts";
-import { type Candidate, gops, median, type Plan, quantile } from "./kernels/measurement.ts";
+import { type Candidate, gopsOf, type Plan } from "./kernels/measurement.ts";
 import {
   matMulFloat,
   matMulNBits,
@@ -50,15 +51,12 @@ import {
   type Weights,
 } from "./kernels/weights.ts";
 
-const root = new URL("../..", import.meta.url);
-const { values: args } = parseArgs({
-  options: { quick: { type: "boolean", default: false }, results: { type: "string" } },
+const { values: args } = readArguments("bench:kernels", {
+  quick: flag("one shape, three widths, few samples"),
+  results: file("where results go", resultsPath(perNode("kernels"))),
 });
-const nodeMajor = process.versions.node.split(".")[0];
-const results =
-  args.results ?? fileURLToPath(new URL(`benchmarks/results/kernels-node${nodeMajor}.jsonl`, root));
 const plan = JSON.parse(
-  readFileSync(new URL("benchmarks/shapes/kernels.json", root), "utf8"),
+  readFileSync(join(projectFolder, "benchmarks", "shapes", "kernels.json"), "utf8"),
 ) as Plan;
 const samples = args.quick ? 5 : 21;
 const bitsList: readonly LowBits[] = args.quick ? [3, 4, 8] : lowBits;
@@ -72,8 +70,8 @@ const candidates: Candidate[] = [];
 const releases: (() => Promise<void>)[] = [];
 const pending: { readonly make: () => Promise<Candidate> | Candidate }[] = [];
 
-const progress = (message: string) => process.stderr.write(`${message}\n`);
-progress(`relaxed SIMD: ${tiers.relaxedSimd.reason}; 8 bits: ${tiers.relaxedSimd8.reason}`);
+const progress = createProgress();
+progress.note(`relaxed SIMD: ${tiers.relaxedSimd.reason}; 8 bits: ${tiers.relaxedSimd8.reason}`);
 
 const rivals = {
   "onnxruntime-web": await openRival("onnxruntime-web"),
@@ -101,17 +99,19 @@ const coldSeries = prepareCold({
 });
 await engine.start();
 for (const { make } of pending) candidates.push(await make());
+progress.expect("round", samples);
 for (let sample = 0; sample < samples; sample++) {
-  progress(`round ${sample + 1} of ${samples}`);
+  const start = performance.now();
   for (const candidate of candidates) candidate.times.push(await timeOf(candidate.run));
+  progress.done("round", `round ${sample + 1}`, performance.now() - start);
 }
-progress("weights beyond the cache");
+progress.note("weights beyond the cache");
 const cold = measureCold(engine, coldSeries, samples);
 await engine.stop();
 for (const release of releases) await release();
 writeResults();
 printTables({ plan, shapes, bitsList, candidates, cold, tiers });
-console.log(`\n${results}`);
+console.log(`\n${args.results}`);
 
 /** Time of one run in ms, after one that is not timed and brings the weights as near as they fit. */
 async function timeOf(run: () => void | Promise<void>): Promise<number> {
@@ -215,7 +215,7 @@ async function addRivals(
     try {
       product = await rivalProduct(ort, model(), k);
     } catch (error) {
-      progress(`${library} has no ${kernel} of ${bits} bits: ${error}`);
+      progress.note(`${library} has no ${kernel} of ${bits} bits: ${error}`);
       continue;
     }
     releases.push(() => product.release());
@@ -243,50 +243,19 @@ function checked(candidate: Candidate): Candidate {
 }
 
 function writeResults(): void {
-  mkdirSync(dirname(results), { recursive: true });
-  rmSync(results, { force: true });
-  const machine = { commit: commit(), node: process.version, cpu: cpus()[0].model, samples };
-  const write = (entry: object) =>
-    appendFileSync(results, `${JSON.stringify({ ...entry, ...machine })}\n`);
-  const round = (value: number) => Number(value.toPrecision(4));
-  for (const candidate of candidates) {
-    const { library, kernel, shape, m, k, n, bits, threads, error, times } = candidate;
-    write({
-      library,
-      kernel,
-      shape,
-      m,
-      k,
-      n,
-      bits,
-      threads,
-      ms: round(median(times)),
-      quartiles: [round(quantile(times, 0.25)), round(quantile(times, 0.75))],
-      gops: round(gops(candidate)),
-      relativeError: round(error),
+  const results = openResults("kernels", args.results);
+  for (const { library, kernel, shape, m, k, n, bits, threads, error, times } of candidates) {
+    results.write({
+      key: { what: "product", library, shape, m, k, n, bits, threads },
+      figures: { ms: summarize(times), gops: summarize(times, gopsOf({ m, n, k })) },
+      details: { kernel, samples, relativeError: rounded(error) },
     });
   }
   for (const { bits, readSpeed, productSpeed, share } of cold) {
-    const speeds = { readGBps: round(readSpeed), productGBps: round(productSpeed) };
-    write({
-      library: "bitloom",
-      kernel: "gemv beyond the cache",
-      bits,
-      ...speeds,
-      share: round(share),
+    results.write({
+      key: { what: "product beyond the cache", library: "bitloom", bits },
+      figures: { productGBps: rounded(productSpeed) },
+      details: { samples, readGBps: rounded(readSpeed), share: rounded(share) },
     });
-  }
-}
-
-function commit(): string {
-  try {
-    return execFileSync("git", ["rev-parse", "--short", "HEAD"], {
-      cwd: fileURLToPath(root),
-      stdio: ["ignore", "pipe", "ignore"],
-    })
-      .toString()
-      .trim();
-  } catch {
-    return "unknown";
   }
 }

@@ -10,42 +10,46 @@
  * 3 bits, and the budget lies between the others. Memory is that of this process: the most it ever held, by stage.
  */
 import { spawnSync } from "node:child_process";
-import { appendFileSync, mkdirSync, mkdtempSync, rmSync } from "node:fs";
-import { cpus, tmpdir } from "node:os";
-import { dirname, join } from "node:path";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { parseArgs } from "node:util";
 import {
   type CorrectionName,
+  corrections,
   parseFormat,
   type QuantizerName,
   quantize,
+  quantizers,
   type ScorerName,
-  version,
+  scorers,
 } from "../src/index.ts";
+import { choice, count, file, readArguments, text } from "./harness/arguments.ts";
+import { projectFolder } from "./harness/environment.ts";
+import { rounded } from "./harness/figures.ts";
+import { openResults } from "./harness/results.ts";
+import { sizes } from "./pipeline/sizes.ts";
 
-const root = new URL("../..", import.meta.url);
-const embedded = (file: string) => fileURLToPath(new URL(`calibration/tiny-lm/${file}`, root));
-const { values: args } = parseArgs({
-  options: {
-    size: { type: "string", default: "135M" },
-    model: { type: "string" },
-    tokenizer: { type: "string", default: embedded("tokenizer.json") },
-    text: { type: "string", default: embedded("calibration.txt") },
-    rows: { type: "string", default: "64" },
-    "evaluate-rows": { type: "string", default: "16" },
-    window: { type: "string", default: "512" },
-    budget: { type: "string", default: "3.5bpw" },
-    formats: { type: "string", default: "int2-b64,int4-b32,int6-b32" },
-    scorer: { type: "string", default: "hessian-trace-local" },
-    quantizer: { type: "string", default: "gptq" },
-    correction: { type: "string", default: "qep" },
-    "memory-limit": { type: "string" },
-    threads: { type: "string", default: "2" },
-    /** Width of the layer that is quantized alone; 0 for none. */
-    layer: { type: "string", default: "4096" },
-    results: { type: "string" },
-  },
+const embedded = (name: string) => join(projectFolder, "calibration", "tiny-lm", name);
+const keysOf = <N extends string>(registry: Readonly<Record<N, unknown>>) =>
+  Object.keys(registry) as N[];
+const { values: args } = readArguments("bench:pipeline", {
+  size: choice("size of the generated model", keysOf(sizes), "135M"),
+  model: file("a model instead of a generated one"),
+  tokenizer: file("its tokenizer.json", embedded("tokenizer.json")),
+  text: file("text to calibrate and evaluate on", embedded("calibration.txt")),
+  rows: count("windows to calibrate on", 64),
+  "evaluate-rows": count("windows to evaluate on", 16),
+  window: count("tokens per window", 512),
+  budget: text("as for the command", "3.5bpw"),
+  formats: text("formats on offer", "int2-b64,int4-b32,int6-b32"),
+  scorer: choice("", keysOf<ScorerName>(scorers), "hessian-trace-local"),
+  quantizer: choice("", keysOf<QuantizerName>(quantizers), "gptq"),
+  correction: choice("", keysOf<CorrectionName>(corrections), "qep"),
+  "memory-limit": count("MiB of weights that are open at once", 512),
+  threads: count("worker threads", 2),
+  layer: count("width of the layer that is quantized alone; 0 for none", 4096, 0),
+  results: file("results are added to this file"),
 });
 
 const folder = mkdtempSync(join(tmpdir(), "bitloom-bench-"));
@@ -67,16 +71,16 @@ const { report } = await quantize(model, {
   output: join(folder, "quantized.onnx"),
   calibration: args.text,
   tokenizer: args.tokenizer,
-  rows: Number(args.rows),
-  evaluateRows: Number(args["evaluate-rows"]),
-  window: Number(args.window),
+  rows: args.rows,
+  evaluateRows: args["evaluate-rows"],
+  window: args.window,
   budget: args.budget,
   formats: args.formats.split(",").map(parseFormat),
-  scorer: args.scorer as ScorerName,
-  quantizer: args.quantizer as QuantizerName,
-  correction: args.correction as CorrectionName,
-  memoryLimitBytes: args["memory-limit"] ? 2 ** 20 * Number(args["memory-limit"]) : undefined,
-  threads: Number(args.threads),
+  scorer: args.scorer,
+  quantizer: args.quantizer,
+  correction: args.correction,
+  memoryLimitBytes: 2 ** 20 * args["memory-limit"],
+  threads: args.threads,
   onEvent(event) {
     if (event.type === "notice") console.log(`note: ${event.notice.message}`);
     if (event.type !== "stage") return;
@@ -91,24 +95,30 @@ for (const { format } of report.layers) widths.set(format, (widths.get(format) ?
 console.log(`whole        ${minutes.toFixed(2).padStart(8)} min  peak ${peakMb()} MB`);
 console.log(`formats: ${[...widths].map(([format, count]) => `${count} × ${format}`).join(", ")}`);
 if (args.results) {
-  mkdirSync(dirname(args.results), { recursive: true });
-  const { floatWeightBytes, weights, bitsPerWeight, options } = report;
-  const entry = {
+  const { write } = openResults("pipeline", args.results, { append: true });
+  const { scorer, quantizer, correction, budget, threads, rows, window } = args;
+  const { weights, floatWeightBytes, bitsPerWeight, options, propagation } = report;
+  const key = {
     model: args.model ?? args.size,
-    ...{ weights, floatWeightBytes, bitsPerWeight, options },
-    formats: Object.fromEntries(widths),
-    windows: Number(args.rows),
-    window: Number(args.window),
-    ...{ stages, minutes, peakMb: peakMb() },
-    ...{ propagation: report.propagation && { ...report.propagation, layers: undefined } },
-    ...{ node: process.version, cpu: cpus()[0].model, bitloom: version },
+    ...{ scorer, quantizer, correction, budget, threads, rows, window },
   };
-  appendFileSync(args.results, `${JSON.stringify(entry)}\n`);
+  for (const { stage, seconds, peakMb } of stages) {
+    write({ key: { ...key, stage }, figures: { seconds: rounded(seconds), peakMb } });
+  }
+  write({
+    key: { ...key, stage: "whole" },
+    figures: { seconds: rounded(60 * minutes), peakMb: peakMb() },
+    details: {
+      ...{ weights, floatWeightBytes, bitsPerWeight, options },
+      formats: Object.fromEntries(widths),
+      propagation: propagation && { ...propagation, layers: undefined },
+    },
+  });
 }
 
-if (args.layer !== "0") {
+if (args.layer > 0) {
   const results = args.results ? ["--results", args.results] : [];
-  runScript("./one-layer.js", ["--size", args.layer, ...results]);
+  runScript("./one-layer.js", ["--size", `${args.layer}`, ...results]);
 }
 
 function generated(size: string): string {

@@ -3,24 +3,12 @@
  * nothing was fitted to or chosen by, with differences paired over windows.
  *
  *   npm run bench:propagation -- [--model M --tokenizer T --text F --evaluate F --pin LAYER=FORMAT --name N]
- *                                [--bits 4,3,2 --quantizers gptq,rtn --results FILE]
+ *                                [--rows 64 --evaluate-rows 120 --bits 4,3,2 --quantizers gptq,rtn --results FILE]
  *
  * `qep` is run over a grid of fixed strengths and dampings, so that `auto` meets the best fixed setting as known
  * afterwards, which nobody has beforehand. Without --evaluate the text is cut in halves by characters: the first to
  * calibrate, the second to evaluate. One JSON line per measurement goes to the results file; tables go to stdout.
  */
-import {
-  appendFileSync,
-  mkdirSync,
-  mkdtempSync,
-  readFileSync,
-  rmSync,
-  writeFileSync,
-} from "node:fs";
-import { cpus, tmpdir } from "node:os";
-import { dirname, join } from "node:path";
-import { fileURLToPath } from "node:url";
-import { parseArgs } from "node:util";
 import {
   allocateBits,
   corrections,
@@ -34,27 +22,23 @@ import {
   type QuantizerName,
   quantizers,
   type SequentialPlan,
-  version,
 } from "../src/index.ts";
+import { file, names, numbers, readArguments, repeated } from "./harness/arguments.ts";
+import { banded } from "./harness/figures.ts";
+import { createProgress } from "./harness/progress.ts";
+import { openResults, resultsPath } from "./harness/results.ts";
+import { openSubject, subjectOptions } from "./harness/subject.ts";
+import { markdownTable } from "./harness/table.ts";
+import { qualityFigures } from "./quality/figures.ts";
 
-const root = new URL("../..", import.meta.url);
-const embedded = (file: string) => fileURLToPath(new URL(`calibration/tiny-lm/${file}`, root));
-
-const { values: args } = parseArgs({
-  options: {
-    model: { type: "string", default: embedded("model.onnx") },
-    tokenizer: { type: "string" },
-    text: { type: "string" },
-    evaluate: { type: "string" },
-    pin: { type: "string", multiple: true, default: [] },
-    bits: { type: "string", default: "4,3,2" },
-    quantizers: { type: "string", default: Object.keys(quantizers).join() },
-    rows: { type: "string", default: "64" },
-    "evaluate-rows": { type: "string", default: "120" },
-    name: { type: "string", default: "tiny-lm" },
-    results: { type: "string" },
-  },
+const { values: args } = readArguments("bench:propagation", {
+  ...subjectOptions,
+  pin: repeated("LAYER=FORMAT, as for the command"),
+  bits: numbers("uniform widths", [4, 3, 2]),
+  quantizers: names("quantizers to run", Object.keys(quantizers) as QuantizerName[]),
+  results: file("where results go; benchmarks/results/propagation-NAME.jsonl by default"),
 });
+const subject = openSubject(args);
 
 type Setting = Omit<SequentialPlan, "picks">;
 
@@ -73,51 +57,22 @@ const nameOf = ({ correction, correctionAlpha, correctionDamping }: Setting) =>
     ? String(correction)
     : `${correction} α ${correctionAlpha} λ ${correctionDamping}`;
 
-const results =
-  args.results ?? fileURLToPath(new URL(`benchmarks/results/propagation-${args.name}.jsonl`, root));
-mkdirSync(dirname(results), { recursive: true });
-rmSync(results, { force: true });
-const record = (entry: object) => {
-  const machine = { node: process.version, cpu: cpus()[0].model, bitloom: version };
-  appendFileSync(results, `${JSON.stringify({ model: args.name, ...entry, ...machine })}\n`);
-};
-
-const scratch = mkdtempSync(join(tmpdir(), "bitloom-bench-"));
-try {
-  const data = texts();
-  for (const quantizer of args.quantizers.split(",") as QuantizerName[]) {
-    for (const bits of args.bits.split(",").map(Number)) await measure(quantizer, bits, data);
-  }
-} finally {
-  rmSync(scratch, { recursive: true });
+const results = openResults(
+  "propagation",
+  args.results ?? resultsPath(`propagation-${subject.name}`),
+);
+const progress = createProgress();
+progress.expect("quantizer and width", args.quantizers.length * args.bits.length);
+for (const quantizer of args.quantizers) {
+  for (const bits of args.bits) await measure(quantizer, bits);
 }
-console.log(`\nresults: ${results}`);
+console.log(`\nresults: ${results.path}`);
 
-interface Texts {
-  readonly calibration: string;
-  readonly evaluate: string;
-}
-
-function texts(): Texts {
-  const { text = embedded("calibration.txt"), evaluate } = args;
-  if (evaluate) return { calibration: text, evaluate };
-  if (!args.text) return { calibration: text, evaluate: embedded("evaluation.txt") };
-  const whole = readFileSync(text, "utf8");
-  const half = Math.floor(whole.length / 2);
-  const [calibration, second] = ["first.txt", "second.txt"].map((name) => join(scratch, name));
-  writeFileSync(calibration, whole.slice(0, half));
-  writeFileSync(second, whole.slice(half));
-  return { calibration, evaluate: second };
-}
-
-async function measure(quantizer: QuantizerName, bits: number, data: Texts): Promise<void> {
+async function measure(quantizer: QuantizerName, bits: number): Promise<void> {
+  const start = performance.now();
   const format = `int${bits}-b32-asym`;
-  const lab = await openLab(args.model, {
-    ...data,
-    tokenizer: args.tokenizer,
-    window: 256,
-    rows: Number(args.rows),
-    evaluateRows: Number(args["evaluate-rows"]),
+  const lab = await openLab(subject.model, {
+    ...subject.data,
     quantizer,
     formats: parseFormats(format),
     pins: args.pin.map(parsePin),
@@ -139,21 +94,28 @@ async function measure(quantizer: QuantizerName, bits: number, data: Texts): Pro
     ]);
     const fixed = grid.map((setting) => measured.get(nameOf(setting)) as LanguageQuality);
     const best = fixed.reduce((a, b) => (nll(b) < nll(a) ? b : a));
-    console.log(`\n${args.name}: ${quantizer}, ${format}; differences in millinats per token\n`);
-    console.log(
-      "| correction | perplexity | KL | likelihood against one by one | against the best fixed qep |\n| --- | --: | --: | --: | --: |",
-    );
-    for (const [correction, quality] of measured) {
+    console.log(`\n${subject.name}: ${quantizer}, ${format}; differences in millinats per token\n`);
+    const rows = [...measured].map(([correction, quality]) => {
       const againstOneShot = pairedDifference(quality, oneShot, "nll");
       const againstFixed = pairedDifference(quality, best, "nll");
-      const perplexity = quality.perplexity.quantized.value;
-      const kl = quality.klDivergence.value;
-      console.log(
-        `| ${correction} | ${perplexity.toFixed(3)} | ${kl.toFixed(4)} | ${text(againstOneShot)} | ${text(againstFixed)} |`,
-      );
-      const figures = { perplexity, kl, againstOneShot, againstFixed };
-      record({ quantizer, format, bits, correction, ...figures, isBestFixed: quality === best });
-    }
+      const perplexity = quality.perplexity.quantized.value.toFixed(3);
+      const kl = quality.klDivergence.value.toFixed(4);
+      const differences = {
+        againstOneShot: banded(againstOneShot),
+        againstFixed: banded(againstFixed),
+      };
+      results.write({
+        key: { model: subject.name, quantizer, format, correction },
+        figures: qualityFigures(quality),
+        details: { ...differences, isBestFixed: quality === best },
+      });
+      return [correction, perplexity, kl, text(againstOneShot), text(againstFixed)];
+    });
+    const head = ["correction", "perplexity", "KL", "likelihood against one by one"];
+    console.log(
+      markdownTable([...head, "against the best fixed qep"], rows, [false, true, true, true, true]),
+    );
+    progress.done("quantizer and width", `${quantizer}, ${format}`, performance.now() - start);
   } finally {
     await lab.close();
   }
@@ -161,7 +123,7 @@ async function measure(quantizer: QuantizerName, bits: number, data: Texts): Pro
 
 function language(quality: Quality): LanguageQuality {
   if (quality.kind === "language") return quality;
-  throw new Error(`${args.model} is not a language model, and perplexity is what this measures`);
+  throw new Error(`${subject.model} is not a language model, and perplexity is what this measures`);
 }
 
 function nll(quality: LanguageQuality): number {

@@ -1,178 +1,172 @@
 /**
- * Quality against bytes: every registered scorer with every registered allocator, at the exact bytes of the best
- * uniform plan of each width, and the rank correlation of every score with the measured loss.
+ * Quality against bytes from 2 to 8 bits per weight: uniform plans of every quantizer, every scorer with every
+ * allocator, other tools, and the default, with and without propagation, all on the same windows.
  *
- *   npm run bench:quality -- [--model M --tokenizer T --text F --evaluate F --bits 2,3,4 --results FILE]
+ *   npm run bench:quality -- [--quick] [--python PATH]… [--model M --tokenizer T --text F [--evaluate F] [--name N]]
+ *     [--rows 64 --evaluate-rows 120] [--bits 2,2.5,3,…] [--results FILE]
  *
- * The best uniform plan is the one that is best on the evaluation data itself, which favours it. One JSON line per
- * measurement goes to the results file; tables go to stdout.
+ * Budgets are the bytes of the uniform plans that are best on the evaluation data themselves, and bytes in between. Every
+ * distinct plan is measured once. An interrupted run goes on when the same command is given again: what is measured
+ * lies in `FILE.partial` until the end. `npm run bench:plots` makes pictures and the README's tables of the results.
  */
-import { appendFileSync, mkdirSync, rmSync } from "node:fs";
-import { cpus } from "node:os";
-import { dirname } from "node:path";
-import { fileURLToPath } from "node:url";
-import { parseArgs } from "node:util";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import {
   type AllocatorName,
-  allocateBits,
   allocators,
-  type Lab,
-  type LayerAlternatives,
-  type LayerScore,
-  lossOf,
-  openLab,
+  type CorrectionName,
   type Quality,
+  type QuantizerName,
+  quantizers,
   type ScorerName,
   scorers,
-  spearman,
-  type UniformPlan,
-  uniformPlans,
-  version,
 } from "../src/index.ts";
+import { file, flag, names, numbers, readArguments, repeated } from "./harness/arguments.ts";
+import { fingerprint } from "./harness/fingerprint.ts";
+import { openJournal } from "./harness/journal.ts";
+import { createProgress } from "./harness/progress.ts";
+import { openResults, resultsPath } from "./harness/results.ts";
+import { openSubject, subjectOptions } from "./harness/subject.ts";
+import { budgetsFor } from "./quality/budgets.ts";
+import { measureDefault } from "./quality/default.ts";
+import { differenceOf, type Entry, toMeasurement } from "./quality/entry.ts";
+import { type Bench, openBench } from "./quality/measure.ts";
+import { measureMixed, measureRanks, scoreAll } from "./quality/mixed.ts";
+import type { Propagation } from "./quality/plan.ts";
+import { printSummary } from "./quality/print.ts";
+import { measureRivals, type RivalRun } from "./quality/rivals.ts";
+import { bestUniform, measureUniform, type UniformEntry } from "./quality/uniform.ts";
 
-const root = new URL("../..", import.meta.url);
-const embedded = (file: string) => fileURLToPath(new URL(`calibration/tiny-lm/${file}`, root));
-
-const { values: args } = parseArgs({
-  options: {
-    model: { type: "string", default: embedded("model.onnx") },
-    tokenizer: { type: "string" },
-    text: { type: "string", default: embedded("calibration.txt") },
-    evaluate: { type: "string" },
-    bits: { type: "string", default: "2,3,4" },
-    quantizer: { type: "string", default: "gptq" },
-    rows: { type: "string", default: "64" },
-    "evaluate-rows": { type: "string", default: "120" },
-    name: { type: "string", default: "tiny-lm" },
-    results: { type: "string" },
-  },
+const keys = <N extends string>(registry: Readonly<Record<N, unknown>>) =>
+  Object.keys(registry) as N[];
+const corrections: readonly CorrectionName[] = ["qep", "auto"];
+const widths = [2, 3, 4, 5, 6, 8];
+const { values: given } = readArguments("bench:quality", {
+  ...subjectOptions,
+  bits: numbers(
+    "bits per weight, about: widths of uniform plans, and between",
+    [2, 2.5, 3, 3.5, 4, 5, 6, 8],
+  ),
+  quantizers: names("of uniform plans", keys<QuantizerName>(quantizers)),
+  scorers: names("of mixed plans", keys<ScorerName>(scorers)),
+  allocators: names("of mixed plans", keys<AllocatorName>(allocators)),
+  corrections: names("of propagated plans", corrections),
+  python: repeated("a Python with packages of benchmarks/rivals/; python3 by default"),
+  quick: flag("2 to 4 bits, few methods, few windows: a look, no result"),
+  results: file("where results go; benchmarks/results/quality-NAME.jsonl by default"),
 });
-const evaluation =
-  args.evaluate ?? (args.model === embedded("model.onnx") ? embedded("evaluation.txt") : undefined);
-const results =
-  args.results ?? fileURLToPath(new URL(`benchmarks/results/quality-${args.name}.jsonl`, root));
+const args = given.quick
+  ? {
+      ...given,
+      ...{ rows: 16, "evaluate-rows": 16, bits: [2, 3, 4], corrections: ["auto"] as const },
+      quantizers: ["rtn", "gptq"] as const,
+      scorers: ["weight-error", "lim", "zd", "measured-kl"] as const,
+    }
+  : given;
+const subject = openSubject(args);
+const path =
+  args.results ??
+  (args.quick
+    ? join(tmpdir(), `quality-${subject.name}-quick.jsonl`)
+    : resultsPath(`quality-${subject.name}`));
 
-mkdirSync(dirname(results), { recursive: true });
-rmSync(results, { force: true });
-const record = (entry: object) => {
-  const machine = { node: process.version, cpu: cpus()[0].model, bitloom: version };
-  appendFileSync(results, `${JSON.stringify({ model: args.name, ...entry, ...machine })}\n`);
-};
-
-const lab = await openLab(args.model, {
-  calibration: args.text,
-  evaluate: evaluation,
-  tokenizer: args.tokenizer,
-  window: 256,
-  rows: Number(args.rows),
-  evaluateRows: Number(args["evaluate-rows"]),
-  quantizer: args.quantizer as "gptq",
+const progress = createProgress();
+const { model, data } = subject;
+const files = [model, data.calibration, data.evaluate, ...(data.tokenizer ? [data.tokenizer] : [])];
+const { rows, window, evaluateRows, seed } = data;
+const journal = openJournal(
+  `${path}.partial`,
+  await fingerprint(files, { rows, window, evaluateRows, seed }),
+);
+if (journal.dropped) progress.note("dropped what was measured of other data, options or code");
+if (journal.resumed > 0) progress.note(`going on with ${journal.resumed} pieces that are there`);
+process.once("SIGINT", () => {
+  progress.note(`interrupted; the same command goes on from ${path}.partial`);
+  process.exit(130);
 });
+
+const propagations: readonly Propagation[] = ["one-by-one", ...args.corrections];
+const bench = openBench(subject, journal, progress);
 try {
-  const scored = new Map<ScorerName, readonly LayerAlternatives[]>();
-  for (const scorer of Object.keys(scorers) as ScorerName[]) {
-    const start = performance.now();
-    scored.set(scorer, await lab.score(scorer));
-    console.error(`scored with ${scorer}: ${((performance.now() - start) / 1000).toFixed(1)} s`);
-  }
-  for (const bits of args.bits.split(",").map(Number)) {
-    const base = await bestUniform(lab, bits, [...scored.values()][0]);
-    await comparePlans(lab, scored, bits, base);
-    await compareRanks(lab, scored, bits, base.plan);
-  }
-  console.log(`\nresults: ${results}`);
-} finally {
-  await lab.close();
-}
-
-interface Base {
-  readonly plan: UniformPlan;
-  readonly quality: Quality;
-}
-
-/** The uniform plan of a width with the smallest measured loss on the evaluation data. */
-async function bestUniform(
-  from: Lab,
-  bits: number,
-  layers: readonly LayerAlternatives[],
-): Promise<Base> {
-  const plans = uniformPlans(layers).filter(({ format }) => format.bits === bits);
-  const qualities = await from.evaluate(plans.map(({ picks }) => picks));
-  console.log(`\n${args.name}: uniform plans of ${bits} bits, ${args.quantizer}\n`);
-  console.log("| format | bytes | bits per weight | quality |\n| --- | --: | --: | --- |");
-  plans.forEach(({ format, bytes }, i) => {
-    console.log(
-      `| ${format.id} | ${bytes} | ${((8 * bytes) / from.weights).toFixed(3)} | ${describe(qualities[i])} |`,
-    );
-    record({ bits, plan: "uniform", format: format.id, bytes, ...numbers(qualities[i]) });
+  const weights = await bench.weights();
+  const uniform = await measureUniform(bench, {
+    quantizers: args.quantizers,
+    propagations,
+    widths: widths.filter((width) => between(width)),
   });
-  const losses = qualities.map(lossOf);
-  const best = losses.indexOf(Math.min(...losses));
-  return { plan: plans[best], quality: qualities[best] };
-}
-
-async function comparePlans(
-  from: Lab,
-  scored: ReadonlyMap<ScorerName, readonly LayerAlternatives[]>,
-  bits: number,
-  base: Base,
-): Promise<void> {
-  const entries: { scorer: string; allocator: string; picks: readonly LayerScore[] }[] = [];
-  for (const [scorer, layers] of scored) {
-    for (const allocator of Object.keys(allocators) as AllocatorName[]) {
-      const picks = await allocateBits({ layers, budgetBytes: base.plan.bytes, allocator });
-      entries.push({ scorer, allocator, picks });
+  const best = bestUniform(uniform);
+  const reference = best.filter(
+    ({ quantizer, propagation }) => quantizer === "gptq" && propagation === "one-by-one",
+  );
+  const budgets = budgetsFor(new Map(reference.map(({ bits, bytes }) => [bits, bytes])), args.bits);
+  const scored = await scoreAll(bench, args.scorers);
+  const mixed = await measureMixed(bench, scored, {
+    ...{ allocators: args.allocators, propagations, budgets },
+  });
+  const rivals = await measureRivals(bench, args.python.length > 0 ? args.python : ["python3"]);
+  const ours: Entry[] = [];
+  for (const { bits, bytes } of budgets) {
+    for (const propagation of propagations) {
+      ours.push(await defaultEntry(bench, `${bits} bits`, { budgetBytes: bytes, propagation }));
     }
   }
-  const qualities = await from.evaluate(entries.map(({ picks }) => picks));
-  console.log(`\nat the ${base.plan.bytes} bytes of uniform ${base.plan.format.id}\n`);
-  console.log(
-    "| scorer | allocator | bytes | quality | loss against uniform |\n| --- | --- | --: | --- | --: |",
+  const matched = [...(await matchUniform(bench, best)), ...(await matchRivals(bench, rivals))];
+  const ranks = await measureRanks(
+    bench,
+    scored,
+    reference.filter(({ bits }) => bits <= 4).map(({ format }) => format),
   );
-  entries.forEach(({ scorer, allocator, picks }, i) => {
-    const bytes = picks.reduce((sum, pick) => sum + pick.bytes, 0);
-    const ratio = lossOf(qualities[i]) / lossOf(base.quality);
-    console.log(
-      `| ${scorer} | ${allocator} | ${bytes} | ${describe(qualities[i])} | ${ratio.toFixed(2)} |`,
-    );
-    record({ bits, plan: "mixed", scorer, allocator, bytes, ratio, ...numbers(qualities[i]) });
-  });
-}
-
-async function compareRanks(
-  from: Lab,
-  scored: ReadonlyMap<ScorerName, readonly LayerAlternatives[]>,
-  bits: number,
-  { format, picks }: UniformPlan,
-): Promise<void> {
-  const measured = await from.measureAlone(picks);
-  const truth = picks.map(({ layer }) => measured.get(layer) ?? 0);
-  console.log(`\nrank correlation with the measured loss of single layers, ${format.id}\n`);
-  console.log("| scorer | Spearman |\n| --- | --: |");
-  for (const [scorer, layers] of scored) {
-    const losses = picks.map((pick) => {
-      const entry = layers.find(({ layer }) => layer === pick.layer);
-      return entry?.alternatives.find((choice) => choice.format.id === pick.format.id)?.loss ?? 0;
-    });
-    const correlation = spearman(losses, truth);
-    console.log(`| ${scorer} | ${correlation.toFixed(2)} |`);
-    record({ bits, format: format.id, scorer, spearman: correlation });
+  const results = openResults("quality", path, { seed });
+  const entries = [...uniform, ...mixed, ...ours, ...matched];
+  for (const measurement of [...entries.map((entry) => toMeasurement(entry, weights)), ...ranks]) {
+    const key = { model: subject.name, ...measurement.key };
+    results.write({ ...measurement, key });
   }
+  journal.remove();
+  printSummary(path);
+} finally {
+  await bench.close();
 }
 
-function numbers(quality: Quality): object {
-  if (quality.kind === "outputs") return { loss: lossOf(quality) };
-  const { perplexity, klDivergence, topAgreement } = quality;
+function between(width: number): boolean {
+  return width >= Math.floor(Math.min(...args.bits)) && width <= Math.ceil(Math.max(...args.bits));
+}
+
+/** The default at some bytes; with the other method at those bytes, how far apart the two are. */
+async function defaultEntry(
+  on: Bench,
+  at: string,
+  options: Parameters<typeof measureDefault>[1],
+  other?: Quality,
+): Promise<Entry> {
+  const { quality, bytes, ...details } = await measureDefault(on, options);
+  const difference = other && differenceOf(quality, other);
   return {
-    perplexity: perplexity.quantized.value,
-    floatPerplexity: perplexity.float.value,
-    klDivergence: klDivergence.value,
-    topAgreement: topAgreement.value,
+    key: { kind: "default", propagation: options.propagation, at },
+    ...{ bytes, quality },
+    details: { budgetBytes: options.budgetBytes, ...details, ...(difference && { difference }) },
   };
 }
 
-function describe(quality: Quality): string {
-  if (quality.kind === "outputs") return `relative error ${lossOf(quality).toExponential(2)}`;
-  const { perplexity, klDivergence } = quality;
-  return `perplexity ${perplexity.quantized.value.toFixed(2)}, KL ${klDivergence.value.toFixed(4)}`;
+/** The default at the bytes of the best uniform plans of all quantizers and propagations. */
+async function matchUniform(on: Bench, best: readonly UniformEntry[]): Promise<Entry[]> {
+  const entries: Entry[] = [];
+  for (const { quantizer, propagation, format, bytes, quality } of best) {
+    const at = `uniform ${quantizer} ${format} ${propagation}`;
+    const options = { budgetBytes: bytes, propagation: "auto" as const };
+    entries.push(await defaultEntry(on, at, options, quality));
+  }
+  return entries;
+}
+
+/** Every rival, and the default at its bytes, with the layers in float that the rival leaves in float. */
+async function matchRivals(on: Bench, rivals: readonly RivalRun[]): Promise<Entry[]> {
+  const entries: Entry[] = [];
+  for (const { tool, version, method, bytes, quality, floatLayers } of rivals) {
+    const key = { kind: "rival", tool, method };
+    entries.push({ key, bytes, quality, details: { version, floatLayers } });
+    const options = { budgetBytes: bytes, propagation: "auto" as const, floatLayers };
+    entries.push(await defaultEntry(on, `${tool} ${method}`, options, quality));
+  }
+  return entries;
 }

@@ -7,14 +7,14 @@
  * One process, all libraries in turn: other load on the machine falls on all alike. Every library's logits are compared
  * with those of onnxruntime-node before it is timed. One JSON line per measurement.
  */
-import { execFileSync } from "node:child_process";
-import { appendFileSync, mkdirSync, mkdtempSync, rmSync } from "node:fs";
-import { availableParallelism, cpus, tmpdir } from "node:os";
-import { dirname, join } from "node:path";
-import { fileURLToPath } from "node:url";
-import { parseArgs } from "node:util";
+import { mkdtempSync, rmSync } from "node:fs";
+import { availableParallelism, tmpdir } from "node:os";
+import { join } from "node:path";
 import { generateTokens, type TensorLike } from "../src/index.ts";
-import { median, quantile } from "./kernels/measurement.ts";
+import { choice, count, file, flag, readArguments } from "./harness/arguments.ts";
+import { median, rounded, summarize } from "./harness/figures.ts";
+import { createProgress } from "./harness/progress.ts";
+import { openResults, perNode, resultsPath } from "./harness/results.ts";
 import {
   type Contestant,
   contestants,
@@ -24,19 +24,13 @@ import {
 import { type BenchmarkModel, modelNames, writeModel } from "./session/models.ts";
 import { type Measured, printModel } from "./session/table.ts";
 
-const root = new URL("../..", import.meta.url);
-const { values: args } = parseArgs({
-  options: {
-    quick: { type: "boolean", default: false },
-    threads: { type: "string" },
-    model: { type: "string" },
-    results: { type: "string" },
-  },
+const { values: args } = readArguments("bench:session", {
+  quick: flag("two models, few samples"),
+  threads: count("threads of the second column", Math.min(4, availableParallelism())),
+  model: choice("which model to run", ["all", ...modelNames(false)], "all"),
+  results: file("where results go", resultsPath(perNode("session"))),
 });
-const nodeMajor = process.versions.node.split(".")[0];
-const results =
-  args.results ?? fileURLToPath(new URL(`benchmarks/results/session-node${nodeMajor}.jsonl`, root));
-const threads = Number(args.threads ?? Math.min(4, availableParallelism()));
+const { threads } = args;
 const samples = args.quick ? 3 : 9;
 const promptTokens = 128;
 /** A sample decodes for about this long, within the limits. */
@@ -48,15 +42,14 @@ const decodeLimits = { least: 3, most: 32 } as const;
  */
 const largestErrors = { portable: 0.2, ort: 0.9 } as const;
 
-const progress = (message: string) => process.stderr.write(`${message}\n`);
+const progress = createProgress();
 const prompt = Int32Array.from({ length: promptTokens }, (_, at) => (at * 37 + 11) % 1000);
 
-mkdirSync(dirname(results), { recursive: true });
-rmSync(results, { force: true });
-for (const name of args.model === undefined ? modelNames(args.quick) : [args.model]) {
+const results = openResults("session", args.results);
+for (const name of args.model === "all" ? modelNames(args.quick) : [args.model]) {
   const folder = mkdtempSync(join(tmpdir(), "bitloom-session-"));
   try {
-    progress(`${name}: writing`);
+    progress.note(`${name}: writing`);
     const model = await writeModel(name, folder);
     const measured = await measure(model);
     write(model, measured);
@@ -65,7 +58,7 @@ for (const name of args.model === undefined ? modelNames(args.quick) : [args.mod
     rmSync(folder, { recursive: true, force: true });
   }
 }
-console.log(`\n${results}`);
+console.log(`\n${args.results}`);
 
 async function measure(model: BenchmarkModel): Promise<Measured[]> {
   const open: (OpenContestant & { tokens: number; times: Times; error: number })[] = [];
@@ -74,7 +67,7 @@ async function measure(model: BenchmarkModel): Promise<Measured[]> {
   const order = contestants(threads).sort((a, b) => rank(a) - rank(b));
   for (const contestant of order) {
     const label = labelOf(contestant);
-    progress(`${model.name}: opening ${label}`);
+    progress.note(`${model.name}: opening ${label}`);
     try {
       const one = await openContestant(contestant, model);
       const { logits } = await sample(one, 1);
@@ -89,16 +82,18 @@ async function measure(model: BenchmarkModel): Promise<Measured[]> {
       open.push({ ...one, tokens, error, times: { prefill: [], decode: [] } });
     } catch (failure) {
       if (contestant.library === "bitloom") throw failure;
-      progress(`${label} does not run this model: ${failure}`);
+      progress.note(`${label} does not run this model: ${failure}`);
     }
   }
+  progress.expect(model.name, samples);
   for (let round = 0; round < samples; round++) {
-    progress(`${model.name}: round ${round + 1} of ${samples}`);
+    const start = performance.now();
     for (const one of open) {
       const { times } = await sample(one, one.tokens);
       one.times.prefill.push(...times.prefill);
       one.times.decode.push(...times.decode);
     }
+    progress.done(model.name, `${model.name}, round ${round + 1}`, performance.now() - start);
   }
   const measured = open.map(({ library, target, threads, own, times, error }): Measured => {
     const { total = 0, fallback = 0 } = own?.elapsedMs ?? {};
@@ -164,38 +159,19 @@ function labelOf({ library, target, threads }: Contestant): string {
 }
 
 function write(model: BenchmarkModel, measured: readonly Measured[]): void {
-  const machine = { commit: commit(), node: process.version, cpu: cpus()[0].model, samples };
-  const round = (value: number) => Number(value.toPrecision(4));
   for (const one of measured) {
     const { library, target, threads, error, nodes, fallbackNodes, fallbackTime } = one;
+    const own = { nodes, fallbackNodes, fallbackTime: rounded(fallbackTime) };
     for (const phase of ["prefill", "decode"] as const) {
       const tokens = phase === "prefill" ? promptTokens : 1;
-      const times = one[phase];
-      const speed = (ms: number) => round((1000 * tokens) / ms);
-      const line = {
-        model: model.name,
-        fileBytes: model.bytes,
-        ...{ library, target, threads, phase, promptTokens },
-        tokensPerSecond: speed(median(times)),
-        quartiles: [speed(quantile(times, 0.75)), speed(quantile(times, 0.25))],
-        relativeError: round(error),
-        ...(library === "bitloom" && { nodes, fallbackNodes, fallbackTime: round(fallbackTime) }),
-        ...machine,
-      };
-      appendFileSync(results, `${JSON.stringify(line)}\n`);
+      results.write({
+        key: { model: model.name, library, target, threads, phase, promptTokens },
+        figures: { tokensPerSecond: summarize(one[phase], (ms) => (1000 * tokens) / ms) },
+        details: {
+          ...{ samples, fileBytes: model.bytes, relativeError: rounded(error) },
+          ...(library === "bitloom" ? own : {}),
+        },
+      });
     }
-  }
-}
-
-function commit(): string {
-  try {
-    return execFileSync("git", ["rev-parse", "--short", "HEAD"], {
-      cwd: fileURLToPath(root),
-      stdio: ["ignore", "pipe", "ignore"],
-    })
-      .toString()
-      .trim();
-  } catch {
-    return "unknown";
   }
 }

@@ -10,8 +10,9 @@ import {
   quantizeActivations,
   type Tiers,
 } from "../../native/index.ts";
+import { median } from "../harness/figures.ts";
 import type { Engine } from "./engine.ts";
-import { median, type Plan } from "./measurement.ts";
+import type { Plan } from "./measurement.ts";
 import { readItemBytes, readKernel } from "./read-kernel.ts";
 import { blockSize, randomInput, randomWeights } from "./weights.ts";
 

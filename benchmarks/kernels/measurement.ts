@@ -1,7 +1,8 @@
 /**
- * What is measured, and how it is summed up.
+ * What is measured, and as what speed it is reported.
  */
 import type { ActivationType } from "../../native/index.ts";
+import { median } from "../harness/figures.ts";
 import type { Rival } from "./rivals.ts";
 
 type ByBits = Readonly<Record<string, number>>;
@@ -34,15 +35,10 @@ export interface Candidate {
   readonly times: number[];
 }
 
-export function quantile(values: readonly number[], share: number): number {
-  const sorted = [...values].sort((a, b) => a - b);
-  return sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))];
-}
+/** Speed of a product, from its milliseconds. */
+export const gopsOf =
+  ({ m, n, k }: Pick<Candidate, "m" | "n" | "k">) =>
+  (ms: number): number =>
+    (2 * m * n * k) / ms / 1e6;
 
-export function median(values: readonly number[]): number {
-  return quantile(values, 0.5);
-}
-
-export function gops({ m, n, k, times }: Candidate): number {
-  return (2 * m * n * k) / median(times) / 1e6;
-}
+export const gops = (candidate: Candidate): number => gopsOf(candidate)(median(candidate.times));

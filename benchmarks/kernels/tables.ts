@@ -2,8 +2,10 @@
  * The measurements as tables, with the targets.
  */
 import { activationTypeFor, type LowBits, type Tiers } from "../../native/index.ts";
+import { median } from "../harness/figures.ts";
+import { columns } from "../harness/table.ts";
 import type { ColdSpeed } from "./cold.ts";
-import { type Candidate, gops, median, type Plan } from "./measurement.ts";
+import { type Candidate, gops, type Plan } from "./measurement.ts";
 import type { Rival } from "./rivals.ts";
 
 export interface Report {
@@ -64,7 +66,7 @@ export function printTables({ plan, shapes, bitsList, candidates, cold, tiers }:
           ours.error.toExponential(1),
         ]);
       }
-      printColumns(rows);
+      console.log(columns(rows));
       const float = (library: "bitloom" | Rival, threads = 1) => {
         const one = find(library, shape, m, 32, threads);
         return one ? gops(one).toFixed(1) : "-";
@@ -77,7 +79,7 @@ export function printTables({ plan, shapes, bitsList, candidates, cold, tiers }:
   }
   console.log("\nM 1, weights beyond the cache, one thread: GB/s of weights");
   const largest = shapes[shapes.length - 1].name;
-  printColumns([
+  const cells = [
     ["bits", "product", "plain read", "product in the cache", "share of the lower limit"],
     ...cold.map(({ bits, matrix, readSpeed, productSpeed }) => {
       const hot = find("bitloom", largest, 1, bits);
@@ -91,17 +93,6 @@ export function printTables({ plan, shapes, bitsList, candidates, cold, tiers }:
         cell(share, targets.coldShareOfReadBandwidth, 2),
       ];
     }),
-  ]);
-}
-
-function printColumns(rows: readonly (readonly string[])[]): void {
-  const widths = rows[0].map((_, at) => Math.max(...rows.map((row) => row[at].length)));
-  for (const row of rows) {
-    console.log(
-      row
-        .map((text, at) => text.padEnd(widths[at]))
-        .join("  ")
-        .trimEnd(),
-    );
-  }
+  ];
+  console.log(columns(cells));
 }

@@ -1,7 +1,8 @@
 /**
  * The measurements of one model as a table, with the target.
  */
-import { median } from "../kernels/measurement.ts";
+import { median } from "../harness/figures.ts";
+import { columns } from "../harness/table.ts";
 import type { Contestant } from "./contestants.ts";
 import type { BenchmarkModel } from "./models.ts";
 
@@ -53,11 +54,7 @@ export function printModel(
       error.toExponential(1),
     ]);
   }
-  const widths = rows[0].map((_, at) => Math.max(...rows.map((row) => row[at].length)));
-  for (const row of rows) {
-    const cells = row.map((text, at) => text.padEnd(widths[at]));
-    console.log(cells.join("  ").trimEnd());
-  }
+  console.log(columns(rows));
 }
 
 /** "12.3x", with the target where there is one and "<" where it is missed. */

@@ -1,0 +1,74 @@
+/**
+ * Quality of model files, whoever wrote them, on the windows that plans are measured on; and what of such a file are
+ * weights.
+ */
+import {
+  chooseLoss,
+  createRuntime,
+  evaluateModels,
+  findLayers,
+  type Graph,
+  type Model,
+  openDataset,
+  openModel,
+  type Quality,
+} from "../../src/index.ts";
+import type { Subject } from "../harness/subject.ts";
+
+export interface WrittenFile {
+  readonly quality: Quality;
+  /** Bytes of the quantizable weights as this file stores them. */
+  readonly bytes: number;
+  /** Quantizable layers that the file holds as they were. */
+  readonly floatLayers: readonly string[];
+}
+
+/** Measures one file against the float model. */
+export async function measureFile(subject: Subject, path: string): Promise<WrittenFile> {
+  const { evaluate, tokenizer, window, evaluateRows, seed } = subject.data;
+  const [float, quantized] = await Promise.all([openModel(subject.model), openModel(path)]);
+  const { graph, path: modelPath } = float;
+  const source = { path: evaluate, tokenizer, window, rows: evaluateRows, seed };
+  const dataset = await openDataset({ ...source, graph, modelPath });
+  const runtime = createRuntime({ threads: 2 });
+  try {
+    const loss = chooseLoss(graph, dataset);
+    const models = { float, quantized: [quantized] };
+    const [quality] = await evaluateModels({ ...models, dataset, loss, runtime });
+    return { quality, ...storedWeights(float, quantized) };
+  } finally {
+    await runtime.close();
+  }
+}
+
+/**
+ * All tensors of the file, less those of the float model that are no quantizable weights: what the weights became,
+ * scales and zero points included, and weights that were left in float.
+ */
+export function storedWeights(
+  float: Model,
+  quantized: Model,
+): Pick<WrittenFile, "bytes" | "floatLayers"> {
+  const { layers } = findLayers(float.graph);
+  const [own, theirs] = [float, quantized].map(({ graph }) => tensorsOf(graph));
+  const sum = (sizes: Iterable<number>) => [...sizes].reduce((total, bytes) => total + bytes, 0);
+  const weights = layers.map(({ weight }) => own.get(weight) ?? 0);
+  return {
+    bytes: sum(theirs.values()) - (sum(own.values()) - sum(weights)),
+    floatLayers: layers
+      .filter(({ weight }) => theirs.get(weight) === own.get(weight))
+      .map(({ id }) => id),
+  };
+}
+
+/** Bytes of initializers and Constant nodes, by the value's name. */
+function tensorsOf({ initializers, nodes }: Graph): Map<string, number> {
+  const sizes = new Map([...initializers].map(([name, { byteLength }]) => [name, byteLength]));
+  for (const { opType, outputs, attributes } of nodes) {
+    const value = attributes.get("value");
+    if (opType === "Constant" && value?.type === "tensor") {
+      sizes.set(outputs[0], value.value.byteLength);
+    }
+  }
+  return sizes;
+}

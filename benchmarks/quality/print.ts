@@ -1,0 +1,18 @@
+/**
+ * What a finished run says on the terminal.
+ */
+import { readResults } from "../harness/results.ts";
+import { toQualityResults } from "./points.ts";
+import { methodsTable, rivalsTable, scorersTable, verdict } from "./tables.ts";
+
+export function printSummary(path: string): void {
+  const results = toQualityResults(readResults(path));
+  const { model, floatPerplexity } = results;
+  console.log(
+    `\n${model}: perplexity / KL in nats per token; float perplexity ${floatPerplexity}\n`,
+  );
+  console.log(methodsTable(results));
+  console.log(`\nKL against the best uniform plan at 2 / 3 / 4 bits, and rank correlation\n`);
+  console.log(scorersTable([results]));
+  console.log(`\n${rivalsTable(results)}\n\n${verdict(results)}\n\nresults: ${path}`);
+}
