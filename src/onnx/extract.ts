@@ -1,6 +1,7 @@
 /**
  * Cuts a part out of a model: the nodes between some values.
  */
+import { namedRole } from "../core/language-model.ts";
 import { editModel } from "./editor.ts";
 import { storedModelOf } from "./model.ts";
 import { neededBy } from "./order.ts";
@@ -59,12 +60,23 @@ export function extractSubgraph(model: Model, ends: SubgraphEnds): Model {
   for (const name of graph.initializers.keys()) {
     if (!values.has(name) || given.has(name)) editor.removeInitializer(name);
   }
-  for (const info of ends.inputs) editor.addInput(info);
+  for (const info of ends.inputs) editor.addInput(withoutNames(info));
   for (const info of graph.inputs) {
-    if (values.has(info.name) && !given.has(info.name)) editor.addInput(info);
+    if (values.has(info.name) && !given.has(info.name)) editor.addInput(withoutNames(info));
   }
   for (const info of ends.outputs) editor.addOutput(info);
   return editor.commit();
+}
+
+/**
+ * Caches lose the names of their dimensions. GroupQueryAttention gives its present values the names of the past ones,
+ * and where the graph does not return the present values, as a part does not, ONNX Runtime puts values of "equal" shape
+ * into one buffer and fails.
+ */
+function withoutNames(info: ValueInfo): ValueInfo {
+  if (namedRole(info) !== "cache") return info;
+  const { name, dtype, shape } = info;
+  return { name, dtype, shape: shape?.map((dim) => (typeof dim === "number" ? dim : undefined)) };
 }
 
 function withOutputs(node: Node, outputs: readonly string[]): NodeSpec {

@@ -57,7 +57,7 @@ export function prefixModel(model: Model, values: readonly string[]): Model {
 /**
  * The part of `model` after the frontier, with the weights as inputs.
  *
- * @param types - one run's frontier values: their element types.
+ * @param types - one run's frontier values: their element types and ranks.
  */
 export function suffixModel(
   model: Model,
@@ -69,7 +69,12 @@ export function suffixModel(
   // Initializers that are inputs too would do, but the JavaScript API of ONNX Runtime cannot feed those.
   const inputs: ValueInfo[] = [
     ...graph.inputs.filter(({ name }) => !(name in types)),
-    ...Object.entries(types).map(([name, { dtype }]) => ({ name, dtype, shape: undefined })),
+    // Their rank too: without it, shape inference takes attention for one of another kind.
+    ...Object.entries(types).map(([name, { dtype, shape }]) => ({
+      name,
+      dtype,
+      shape: shape.map(() => undefined),
+    })),
     ...weights.flatMap((name) => {
       const tensor = storedConstant(graph, name);
       return tensor ? [{ name, dtype: tensor.dtype, shape: tensor.shape }] : [];

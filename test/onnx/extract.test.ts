@@ -45,6 +45,20 @@ describe("extractSubgraph", () => {
     expect(part.graph.valueInfo("mask")?.shape).toEqual(["n", 2]);
   });
 
+  test("caches lose the names of their dimensions, other inputs keep them", () => {
+    const model = graph()
+      .input("past_key_values.0.key", "float32", ["batch", 2, "past", 8])
+      .input("x", "float32", ["batch", 2, "past", 8])
+      .node("Add", ["past_key_values.0.key", "x"], ["y"])
+      .output("y", "float32")
+      .model();
+    const part = extractSubgraph(model, { inputs: [], outputs: [info("y")] });
+    expect(part.graph.inputs.map(({ shape }) => shape)).toEqual([
+      [undefined, 2, undefined, 8],
+      ["batch", 2, "past", 8],
+    ]);
+  });
+
   test("cuts a node with several outputs at one of them", () => {
     const part = extractSubgraph(chain(), {
       inputs: [info("left"), info("h")],

@@ -107,6 +107,7 @@ test("prefix, then suffix with the same weight, is the whole model", async () =>
   expect(Object.keys(kept).toSorted()).toEqual(["a", "b"]);
   const suffix = suffixModel(model, ["w2"], kept, ["y"]);
   expect(suffix.inputs.toSorted()).toEqual(["a", "b", "w2", "x"]);
+  expect(suffix.model.graph.valueInfo("a")?.shape).toEqual([undefined, undefined]);
   expect(suffix.model.graph.nodes.map(({ opType }) => opType)).toEqual(["MatMul", "Add"]);
   const session = await runtime.open(suffix.model);
   const w2 = floatFeed(normals(16, 2), [4, 4]);

@@ -6,7 +6,6 @@
  */
 import { throwIfAborted } from "../../core/errors.ts";
 import type { Feeds, FeedTensor } from "../../core/feeds.ts";
-import type { DType } from "../../core/tensor.ts";
 import type { Model } from "../../onnx/index.ts";
 import { openAll } from "../open-all.ts";
 import { type BatchSource, inOrder } from "../run-batches.ts";
@@ -95,7 +94,7 @@ interface ModelRun<B> {
   /** Wanted values that do not only feed other models. */
   readonly reported: ReadonlySet<string>;
   /** Of the kept values, known once they have been computed. */
-  readonly dtypes: Map<string, DType>;
+  readonly types: Map<string, Pick<FeedTensor, "dtype" | "shape">>;
 }
 
 function planRuns<B>(models: readonly LinkedModel<B>[], cuts: Cuts): ModelRun<B>[] {
@@ -120,7 +119,7 @@ function planRuns<B>(models: readonly LinkedModel<B>[], cuts: Cuts): ModelRun<B>
       linked,
       parts: splitModel(linked.model, cuts.count, segments[index], linked.fetch, held),
       reported: new Set(linked.fetch.filter((value) => !held.has(value))),
-      dtypes: new Map(),
+      types: new Map(),
     };
   });
 }
@@ -171,7 +170,7 @@ async function runGroup<B extends { readonly feeds: Feeds }>(run: GroupRun<B>): 
   const sessions: Session[][] = [];
   try {
     for (const { run, part } of entries) {
-      const model = buildPart(run.linked.model, part, run.dtypes);
+      const model = buildPart(run.linked.model, part, run.types);
       const wanted = Array.from({ length: workers }, (_, worker) => ({ model, worker }));
       sessions.push(await openAll(runtime, wanted));
       throwIfAborted(signal, step);
@@ -236,7 +235,8 @@ async function runBatch<B extends { readonly feeds: Feeds }>(
     if (repeats) continue;
     for (const name of part.kept) {
       await store.put(run.index, index, name, outputs[e][name]);
-      run.dtypes.set(name, outputs[e][name].dtype);
+      const { dtype, shape } = outputs[e][name];
+      run.types.set(name, { dtype, shape });
     }
   }
   return outputs.map((values, e) =>

@@ -2,7 +2,7 @@
  * One model in segments: which of its values each computes, takes and keeps. The cuts are those of the float model, so
  * that every model derived from it (with taps, with packed weights) is cut at the same values.
  */
-import type { DType } from "../../core/tensor.ts";
+import type { FeedTensor } from "../../core/feeds.ts";
 import {
   constantValues,
   extractSubgraph,
@@ -74,17 +74,25 @@ export function splitModel(
   });
 }
 
-/** The model that one part runs. */
+/**
+ * The model that one part runs.
+ *
+ * @param types - element types and ranks of kept values: without ranks, shape inference takes attention for one of
+ *   another kind.
+ */
 export function buildPart(
   model: Model,
   { inputs, kept, results }: Part,
-  dtypes: ReadonlyMap<string, DType>,
+  types: ReadonlyMap<string, Pick<FeedTensor, "dtype" | "shape">>,
 ): Model {
   const outputs = [...new Set([...kept, ...results])];
   const declared = new Map(model.graph.outputs.map((info) => [info.name, info]));
   const given = inputs.filter((name) => !model.graph.inputs.some((info) => info.name === name));
   return extractSubgraph(model, {
-    inputs: given.map((name) => ({ name, dtype: dtypes.get(name), shape: undefined })),
+    inputs: given.map((name) => {
+      const { dtype, shape } = types.get(name) ?? {};
+      return { name, dtype, shape: shape?.map(() => undefined) };
+    }),
     outputs: outputs.map(
       (name) => declared.get(name) ?? { name, dtype: undefined, shape: undefined },
     ),
