@@ -48,6 +48,9 @@ const quantizedOperators = new Set([
 /** Standard operators that hold weights but have no layer kind. */
 const unsupportedOperators = new Set(["ConvTranspose", "Einsum", "LSTM", "GRU", "RNN"]);
 
+/** Operators whose constant matrices are tables of angles, no weights. */
+const rotaryOperators = new Set(["GroupQueryAttention", "RotaryEmbedding"]);
+
 /** Of the functions that `rewrite/` writes. */
 const bitloomDomain = "bitloom";
 
@@ -108,6 +111,7 @@ function whyNoKind({ domain, opType, inputs, attributes }: Node, graph: Graph): 
   if ([...attributes.values()].some(({ type }) => type === "graph")) {
     return "its body is not searched: only the main graph is quantized";
   }
+  if (rotaryOperators.has(opType)) return undefined;
   // A custom operator or a call of a model-local function that reads a constant matrix.
   const readsMatrix = inputs.some((input) => {
     const constant = resolveConstant(graph, input);

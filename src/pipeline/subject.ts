@@ -14,6 +14,7 @@ import {
   type WeightFormat,
   withScaleType,
 } from "../core/format.ts";
+import { namedRole } from "../core/language-model.ts";
 import type { Layer, LayerId, SkippedNode } from "../core/layer.ts";
 import type { Block } from "../core/stats.ts";
 import { findBlocks, findLayers } from "../layers/index.ts";
@@ -51,7 +52,7 @@ export async function openSubject(
   target: TargetName | Target,
 ): Promise<Subject> {
   const subject = await viewSubject(path, target);
-  if (subject.layers.length === 0) throw nothingToQuantize(subject.skipped);
+  if (subject.layers.length === 0) throw nothingToQuantize(subject);
   return subject;
 }
 
@@ -77,7 +78,15 @@ export async function viewSubject(
   };
 }
 
-function nothingToQuantize(skipped: readonly SkippedNode[]): BitloomError {
+function nothingToQuantize({ model, skipped }: Subject): BitloomError {
+  const branch = model.graph.inputs.find((input) => namedRole(input) === "use-cache-branch");
+  if (branch && skipped.some(({ opType }) => opType === "If")) {
+    return new BitloomError(
+      "unsupported",
+      `The model is two decoders in one, with and without a past: "${branch.name}" chooses a branch of an If, and only the main graph is quantized. Export it again with a newer optimum, which writes one decoder with caches, or with --no-post-process, and quantize decoder_model.onnx.`,
+      { what: "merged decoders" },
+    );
+  }
   const counts = new Map<string, number>();
   for (const { opType, reason } of skipped) {
     const key = `${opType}: ${reason.replace(/"[^"]*"/g, "its own")}`;

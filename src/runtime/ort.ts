@@ -10,7 +10,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Worker } from "node:worker_threads";
 import { BitloomError, invariant } from "../core/errors.ts";
-import type { Feeds } from "../core/feeds.ts";
+import type { Feeds, FeedTensor } from "../core/feeds.ts";
+import { namedRole } from "../core/language-model.ts";
 import { encodeModel, type Model, saveModel } from "../onnx/index.ts";
 import type { ChainedRun, Session, WorkerRuntime } from "./runtime.ts";
 
@@ -83,14 +84,36 @@ export function createRuntime(options: { readonly threads?: number } = {}): Work
 
 function couldNotRun(what: string, runs: readonly ChainedRun[], cause: unknown): unknown {
   if (cause instanceof BitloomError) return cause;
-  const fed = new Set(runs.flatMap(({ feeds }) => Object.keys(feeds)));
+  const fed = new Map(runs.flatMap(({ feeds }) => Object.entries(feeds)));
   return new BitloomError(
     "bad-data",
-    `ONNX Runtime could not run ${what}: ${sentence(cause)} Check names, types and shapes of its inputs.`,
-    { input: [...fed].join(", ") },
+    `ONNX Runtime could not run ${what}: ${sentence(cause)} ${adviceOn(fed)}`,
+    { input: [...fed.keys()].join(", ") },
     { cause },
   );
 }
+
+/** Lengths and sizes that a graph leaves open are not always free. */
+function adviceOn(fed: ReadonlyMap<string, FeedTensor>): string {
+  const roles = [...fed].map(([name, tensor]) => ({
+    name,
+    ...tensor,
+    role: namedRole({ name, ...tensor }),
+  }));
+  const ids = roles.find(({ role }) => role === "ids");
+  if (ids) {
+    return `It was fed "${ids.name}" ${sizeOf(ids)}: a model with fewer positions needs a smaller --window.`;
+  }
+  const image = roles.find(
+    ({ dtype, shape, role }) => shape.length === 4 && /^float/.test(dtype) && !role,
+  );
+  if (image) {
+    return `It was fed "${image.name}" ${sizeOf(image)}: give data of the size that the model was made for with --calibration.`;
+  }
+  return "Check names, types and shapes of its inputs.";
+}
+
+const sizeOf = ({ dtype, shape }: FeedTensor) => `${dtype} [${shape.join(", ")}]`;
 
 const label = (model: Model) => (model.path === undefined ? "the model" : `"${model.path}"`);
 /** ONNX Runtime ends some messages with a full stop and some without. */

@@ -8,9 +8,10 @@ import { basename, extname } from "node:path";
 import type { BosOption, Dataset, Protocol } from "../../core/dataset.ts";
 import { BitloomError } from "../../core/errors.ts";
 import type { Graph } from "../../onnx/types.ts";
+import { findImageSize } from "./image-size.ts";
 import { openManifest, openNpy } from "./manifest.ts";
 import { syntheticDataset } from "./synthetic.ts";
-import { defaultProtocol, textDataset } from "./text.ts";
+import { defaultProtocol, requireLanguageModel, textDataset } from "./text.ts";
 import { findTokenizer, type TextTokenizer } from "./tokenizer.ts";
 
 export { validateFeeds } from "./feeds.ts";
@@ -33,7 +34,7 @@ export interface OpenDatasetOptions {
   readonly modelPath?: string | undefined;
   /** Text only: how windows are cut. Excludes `window` and `bos`. */
   readonly protocol?: Protocol | undefined;
-  /** Tokens per window of the default protocol; default the graph's fixed sequence length, else 256. */
+  /** Tokens per window; default the graph's fixed sequence length, else 256 or what the tokenizer allows. */
   readonly window?: number | undefined;
   /** BOS of the default protocol; default "auto". */
   readonly bos?: BosOption | undefined;
@@ -65,7 +66,9 @@ export async function openDataset(options: OpenDatasetOptions): Promise<Dataset>
   if (path === undefined) {
     const seed = options.seed ?? 0;
     const length = options.protocol?.window ?? window;
-    return syntheticDataset({ graph, seed, rows, window: length, batchSize, vocabularySize });
+    const imageSize = await findImageSize(options.modelPath);
+    const sizes = { window: length, batchSize, vocabularySize, imageSize };
+    return syntheticDataset({ graph, seed, rows, ...sizes });
   }
   const extension = extname(path).toLowerCase();
   if (extension === ".jsonl") return openManifest(path, { graph, rows });
@@ -78,12 +81,14 @@ export async function openDataset(options: OpenDatasetOptions): Promise<Dataset>
     );
   }
   const text = await readText(path);
-  const protocol = options.protocol ?? defaultProtocol(graph, { window, bos: options.bos });
+  requireLanguageModel(graph);
   const { tokenizer: given, modelPath = path } = options;
   const tokenizer =
     typeof given === "object"
       ? given
       : await findTokenizer(given, [modelPath, path], `The text "${path}"`);
+  const protocol =
+    options.protocol ?? defaultProtocol(graph, { tokenizer, window, bos: options.bos });
   const label = basename(path);
   return textDataset(text, { graph, tokenizer, protocol, batchSize, rows, vocabularySize, label });
 }

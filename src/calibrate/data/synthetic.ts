@@ -10,6 +10,7 @@ import { gatheredRows } from "../../onnx/portable.ts";
 import type { Graph, ValueInfo } from "../../onnx/types.ts";
 import { createDataset, fingerprintOf } from "./dataset.ts";
 import { describeInput, feedFrom, isFeedDType, type NumericFeed } from "./feeds.ts";
+import type { ImageSize } from "./image-size.ts";
 import { checkLanguageModel, languageModelFeeds } from "./lm-feeds.ts";
 import { type LanguageModelInputs, languageModelInputs } from "./lm-inputs.ts";
 import { plainProtocol } from "./protocol.ts";
@@ -24,13 +25,17 @@ export interface SyntheticOptions {
   /** Samples per batch of a language model where the graph leaves it open; default 4. */
   readonly batchSize?: number | undefined;
   readonly vocabularySize?: number | undefined;
+  /** Of images whose height and width the graph leaves open. */
+  readonly imageSize?: ImageSize | undefined;
 }
 
 const defaultRows = 64;
 const defaultSequence = 64;
 const defaultBatchSize = 4;
 /** Height and width: a multiple of 32, the usual total stride of image networks. */
-const imageSide = 64;
+const defaultSize: ImageSize = [64, 64];
+/** The size of most networks that call their input so, and that accept no other. */
+const pixelValuesSize: ImageSize = [224, 224];
 /** Ids every model has, for graphs that do not tell their vocabulary. */
 const assumedVocabulary = 256;
 
@@ -92,7 +97,7 @@ function randomTokens(options: SyntheticOptions, inputs: LanguageModelInputs): D
 function randomTensors(options: SyntheticOptions): Dataset {
   const { graph, seed, rows = defaultRows } = options;
   const required = graph.inputs.filter(({ name }) => !graph.initializers.has(name));
-  const plans = required.map((info) => ({ info, shape: inputShape(info) }));
+  const plans = required.map((info) => ({ info, shape: inputShape(info, options.imageSize) }));
   return createDataset(
     {
       description: `${rows} synthetic samples`,
@@ -139,22 +144,31 @@ function randomTensor(
   return feedFrom(name, dtype, shape, Array.from({ length: count }, draw));
 }
 
-function inputShape(info: ValueInfo): number[] {
+function inputShape(info: ValueInfo, imageSize: ImageSize | undefined): number[] {
   const dims = info.shape;
   if (!dims || !isFeedDType(info.dtype)) throw unknownInput(info);
-  return dims.map((dim, axis) => (typeof dim === "number" ? dim : openDimension(dim, axis, dims)));
+  const size = imageSize ?? (info.name === "pixel_values" ? pixelValuesSize : defaultSize);
+  return dims.map((dim, axis) =>
+    typeof dim === "number" ? dim : openDimension(dim, axis, dims, size),
+  );
 }
 
 /** By name where the name tells, else by place: batch first; [batch, channels, height, width] for four dimensions. */
-function openDimension(name: string | undefined, axis: number, dims: readonly unknown[]): number {
+function openDimension(
+  name: string | undefined,
+  axis: number,
+  dims: readonly unknown[],
+  [height, width]: ImageSize,
+): number {
   if (name !== undefined) {
     if (/batch/i.test(name)) return 1;
-    if (/height|width|^[hw]$/i.test(name)) return imageSide;
+    if (/height|^h$/i.test(name)) return height;
+    if (/width|^w$/i.test(name)) return width;
     if (/past/i.test(name)) return 0;
     if (/seq|len|time|token|frames/i.test(name)) return defaultSequence;
   }
   if (axis === 0) return 1;
-  if (dims.length === 4) return axis === 1 ? 3 : imageSide;
+  if (dims.length === 4) return [1, 3, height, width][axis];
   return defaultSequence;
 }
 

@@ -52,7 +52,7 @@ const maxCharacters = 64 * 2 ** 20;
 export function textDataset(text: string, options: TextOptions): Dataset {
   const { graph, tokenizer, label = "text" } = options;
   const inputs = requireLanguageModel(graph);
-  const protocol = options.protocol ?? defaultProtocol(graph);
+  const protocol = options.protocol ?? defaultProtocol(graph, { tokenizer });
   checkProtocol(protocol);
   checkLanguageModel(inputs, protocol.window);
   const bos = resolveBos(protocol.bos, tokenizer);
@@ -83,14 +83,23 @@ export function textDataset(text: string, options: TextOptions): Dataset {
 }
 
 /**
- * Consecutive windows of the graph's fixed sequence length, else of 256 predictions. A model that predicts no next
- * token reads every window as a text of its own, which begins with the tokenizer's first token ("[CLS]").
+ * Consecutive windows of the graph's fixed sequence length, else of 256 predictions or what the tokenizer allows. A
+ * model that predicts no next token reads every window as a text of its own, which begins with the tokenizer's first
+ * token ("[CLS]").
  */
 export function defaultProtocol(
   graph: Graph,
-  options: { readonly window?: number | undefined; readonly bos?: BosOption | undefined } = {},
+  options: {
+    readonly tokenizer: TextTokenizer;
+    readonly window?: number | undefined;
+    readonly bos?: BosOption | undefined;
+  },
 ): Protocol {
-  const window = options.window ?? requireLanguageModel(graph).fixedSequence ?? defaultWindow;
+  const { maxLength = defaultWindow } = options.tokenizer;
+  const window =
+    options.window ??
+    requireLanguageModel(graph).fixedSequence ??
+    Math.min(defaultWindow, maxLength);
   const plain = plainProtocol(window, options.bos);
   return findLogits(graph) ? plain : { ...plain, bosEachWindow: true };
 }

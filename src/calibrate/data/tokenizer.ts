@@ -19,6 +19,8 @@ export interface TextTokenizer {
   readonly eos: number | undefined;
   /** `mask_token` of tokenizer_config.json. */
   readonly mask?: number | undefined;
+  /** `model_max_length` of tokenizer_config.json: most tokens of one text. */
+  readonly maxLength?: number | undefined;
   /** Greatest id + 1. */
   readonly vocabularySize: number;
   /** sha256 of the files that were read, hex. */
@@ -98,6 +100,7 @@ function wrap(file: string, description: Json, config: Json, hash: string): Text
     bos: beginningOfSequence(tokenizer, config),
     eos: named(config.eos_token),
     mask: named(config.mask_token),
+    maxLength: lengthOf(config.model_max_length),
     vocabularySize,
     hash,
   };
@@ -122,6 +125,11 @@ function beginningOfSequence(tokenizer: Tokenizer, config: Json): number | undef
     tokens: [probe],
   };
   return tokens[0] === probe ? undefined : tokenId(tokenizer, tokens[0]);
+}
+
+/** Tokenizers without a limit name one near 1e30. */
+function lengthOf(limit: unknown): number | undefined {
+  return typeof limit === "number" && Number.isSafeInteger(limit) && limit > 0 ? limit : undefined;
 }
 
 /** Id of a token given as text or, as in older configs, as `{ content }`. */

@@ -48,6 +48,24 @@ describe("textDataset", () => {
     expect(() => textDataset(text, options)).toThrow("a token id below 6, got 6");
   });
 
+  test("a model without logits reads each window as a text of its own", async () => {
+    const encoder = graphOf({
+      inputs: { input_ids: ["int64", ["b", "s"]] },
+      outputs: { last_hidden_state: ["float32", ["b", "s", 16]] },
+    });
+    const tokenizer = { ...withBos, maxLength: 3 };
+    const data = textDataset(text, { graph: encoder, tokenizer });
+    expect(data.protocol).toMatchObject({ window: 3, bosEachWindow: true });
+    expect((await idsOf(data))?.map(([first]) => first)).toEqual([0, 0, 0, 0]);
+    expect(data.notices).toEqual([]);
+  });
+
+  test("logits beside a mask token: the perplexity may mean nothing, and that is said", () => {
+    const options = { graph, tokenizer: { ...plain, mask: 1 }, protocol: plainProtocol(3) };
+    const codes = textDataset(text, options).notices.map(({ code }) => code);
+    expect(codes).toEqual(["masked-language-model"]);
+  });
+
   test("the graph's fixed batch and sequence decide", async () => {
     const fixed = graphOf({ inputs: { input_ids: ["int64", [2, 3]] } });
     const data = textDataset(text, { graph: fixed, tokenizer: plain });

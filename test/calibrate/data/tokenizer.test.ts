@@ -33,6 +33,15 @@ describe("loadTokenizer", () => {
     expect(tokenizer.bos).toBe(bos);
   });
 
+  test("mask and most tokens come from the config; 1e30 is no limit", async () => {
+    const load = async (config?: Record<string, unknown>) =>
+      loadTokenizer(await writeTokenizer(wordTokenizer(false), config));
+    const limited = await load({ mask_token: "a", model_max_length: 77 });
+    expect(limited).toMatchObject({ mask: 2, maxLength: 77 });
+    expect((await load({ model_max_length: 1e30 })).maxLength).toBeUndefined();
+    expect(await load()).toMatchObject({ mask: undefined, maxLength: undefined });
+  });
+
   test("eos comes from the config", async () => {
     const folder = await writeTokenizer(wordTokenizer(false), { eos_token: "</s>" });
     expect((await loadTokenizer(folder)).eos).toBe(1);

@@ -7,6 +7,7 @@ export { type BertPlainOptions, bertPlain } from "./bert-plain.ts";
 export * from "./config.ts";
 export * from "./feeds.ts";
 export { type LlamaFusedOptions, llamaFused } from "./llama-fused.ts";
+export { llamaMerged } from "./llama-merged.ts";
 export { type LlamaOpset23Options, llamaOpset23 } from "./llama-opset23.ts";
 export { type LlamaPlainOptions, llamaPlain } from "./llama-plain.ts";
 export {
@@ -14,3 +15,4 @@ export {
   type QuantizedTransformerOptions,
   quantizedTransformer,
 } from "./quantized.ts";
+export { type VitOptions, vitPlain } from "./vit-plain.ts";

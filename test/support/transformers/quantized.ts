@@ -19,6 +19,8 @@ export interface QuantizedTransformerOptions {
   readonly formats?: readonly string[];
   /** Default "portable". Scales get the type that the target prefers. */
   readonly target?: TargetName;
+  /** Which layers are rounded, by id; default all. */
+  readonly only?: RegExp;
 }
 
 export interface QuantizedTransformer {
@@ -32,12 +34,13 @@ export function quantizedTransformer(
   float: Model,
   options: QuantizedTransformerOptions = {},
 ): QuantizedTransformer {
-  const { formats = ["int4-b32"], target: name = "portable" } = options;
+  const { formats = ["int4-b32"], target: name = "portable", only = /^/ } = options;
   const target = resolveTarget(name);
   const wanted = formats.map((id) => withScaleType(parseFormat(id), target.scaleType));
   const opset = mainOpset(float);
   const chosen: QuantizedLayer[] = [];
-  findLayers(float.graph).layers.forEach((layer, index) => {
+  const layers = findLayers(float.graph).layers.filter(({ id }) => only.test(id));
+  layers.forEach((layer, index) => {
     const turns = wanted.map((_, i) => wanted[(index + i) % wanted.length]);
     const format = turns.find((one) => supports(target, layer, one, opset) === true);
     if (format) chosen.push({ layer, format, weight: () => rounded(layer.readWeight(), format) });
