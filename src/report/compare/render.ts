@@ -230,8 +230,9 @@ function frontierSection(a: QuantizeReport, b: QuantizeReport, pen: Pen): Sectio
   const title = "The plans that could have been";
   const same = a.options.scorer === b.options.scorer && a.scoreUnit === b.scoreUnit;
   if (!same) {
-    const say = html`<p>A was planned with <code>${String(a.options.scorer)}</code>, B with <code>${String(b.options.scorer)}</code>: their predicted losses have no common scale.</p>`;
-    return { id: "frontier", title, say, show: null };
+    const say = html`<p>The runs were planned by different scorers.</p>`;
+    const show = html`<p class="soft">A was planned with <code>${String(a.options.scorer)}</code>, B with <code>${String(b.options.scorer)}</code>: their predicted losses have no common scale, so the curves are not drawn together. Each run's own report has its curve.</p>`;
+    return { id: "frontier", title, say, show };
   }
   return {
     id: "frontier",

@@ -25,7 +25,7 @@ export function valueMarks(plot: Plot, { ticks, show, label }: ValueAxis): Marki
       frameAnchor: "top-left",
       textAnchor: "start",
       lineAnchor: "bottom",
-      dx: -40,
+      dx: -44,
       dy: -10,
       fill: "var(--soft)",
       text: (text: string) => text,
@@ -77,4 +77,4 @@ export function logDomain(values: readonly number[]): [number, number] {
 export const plainTick = (value: number): string =>
   value >= 1e-3 && value < 1e6
     ? String(Number(value.toPrecision(3)))
-    : significant(value, 1).replace("1 × ", "");
+    : significant(value, 1).replace("1 × ", "").replace(" × ", "·");

@@ -4,7 +4,7 @@
  */
 import type { Markish } from "@observablehq/plot";
 import { blockLabels, shortNames } from "./names.ts";
-import { type ChartSize, labelsThatFit, type Plot } from "./plots.ts";
+import { type ChartSize, everyLabelThatFits, type Plot } from "./plots.ts";
 
 export interface Depth {
   readonly names: readonly string[];
@@ -42,7 +42,7 @@ export function depthOf(layers: readonly PlacedLayer[]): Depth {
 }
 
 /** Left of the first layer, for the values of the other axis; the same in every chart. */
-export const marginLeft = 46;
+export const marginLeft = 50;
 export const marginRight = 6;
 /** Below the last value, for the labels of blocks. */
 export const marginBottom = 34;
@@ -57,12 +57,15 @@ export const depthScale = ({ names }: Depth) =>
 /** Where the middle of a layer lies on the axis. */
 export const middle = (at: number): number => at + 0.5;
 
+/** Pixels between the borders of blocks, at least: more of them would hide the marks. */
+const leastStretch = 10;
+
 /** Borders of blocks, their labels, and what the axis shows. */
 export function depthMarks(plot: Plot, depth: Depth, size: ChartSize): Markish[] {
   const { stretches, names, unit } = depth;
   const step = layerWidth(depth, size);
   const labelled = stretches.filter(({ label }) => label !== "");
-  const labels = labelsThatFit(
+  const labels = everyLabelThatFits(
     labelled.map(({ start, end, label }) => ({
       at: ((start + end) / 2) * step,
       text: label,
@@ -78,7 +81,7 @@ export function depthMarks(plot: Plot, depth: Depth, size: ChartSize): Markish[]
         : "the only layer";
   const below = { frameAnchor: "bottom", lineAnchor: "top", fill: "var(--soft)" } as const;
   return [
-    step * names.length >= 4 * stretches.length
+    step * names.length >= leastStretch * stretches.length
       ? plot.ruleX(
           stretches.slice(1).map(({ start }) => start),
           { stroke: "var(--line)" },

@@ -53,7 +53,9 @@ export async function openPen(): Promise<Pen> {
       part.removeAttribute("aria-label");
       part.removeAttribute("aria-description");
     }
-    return svg.outerHTML;
+    // A finger does not hover.
+    if (size.name === "narrow") for (const title of svg.querySelectorAll("title")) title.remove();
+    return shortNumbers(svg.outerHTML);
   };
   return {
     draw: (chart) =>
@@ -66,11 +68,14 @@ export async function openPen(): Promise<Pen> {
 /** Pixels that a label takes at most, in the page's font at the chart's size. */
 export const textWidth = (text: string): number => 7.3 * text.length;
 
+interface PlacedLabel {
+  /** Pixels. */
+  readonly at: number;
+  readonly text: string;
+}
+
 /** Of labels in order along a line those that have room, each centred on its place; the first come first. */
-export function labelsThatFit<T extends { readonly at: number; readonly text: string }>(
-  labels: readonly T[],
-  gap = 8,
-): T[] {
+export function labelsThatFit<T extends PlacedLabel>(labels: readonly T[], gap = 8): T[] {
   const kept: T[] = [];
   let end = Number.NEGATIVE_INFINITY;
   for (const label of labels) {
@@ -81,3 +86,18 @@ export function labelsThatFit<T extends { readonly at: number; readonly text: st
   }
   return kept;
 }
+
+/** Every label, or every second, third, … of evenly spaced ones, so that all of those have room. */
+export function everyLabelThatFits<T extends PlacedLabel>(labels: readonly T[]): T[] {
+  for (let every = 1; every < labels.length; every++) {
+    const some = labels.filter((_, at) => at % every === 0);
+    if (labelsThatFit(some).length === some.length) return some;
+  }
+  return labels.slice(0, 1);
+}
+
+/** A hundredth of a pixel is enough; the digits beyond it would be a third of a page. */
+const shortNumbers = (markup: string): string =>
+  markup.replace(/ (?:d|x|y|x1|x2|y1|y2|width|height|cx|cy|r|transform)="[^"]*"/g, (attribute) =>
+    attribute.replace(/-?\d+\.\d{3,}/g, (number) => String(Number(Number(number).toFixed(2)))),
+  );

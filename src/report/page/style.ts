@@ -59,6 +59,7 @@ main > section > * { min-width: 0; }
 .mark { font-weight: 650; white-space: nowrap; }
 .mark.kept { color: var(--good); } .mark.missed { color: var(--bad); } .mark.open { color: var(--soft); }
 figure { margin: 0 0 0.75rem; }
+figure > .panel:first-child { margin-top: 0; }
 .drawing.narrow { display: none; }
 @media (max-width: 52rem) {
   .drawing.wide { display: none; }
@@ -82,7 +83,7 @@ summary:hover { color: var(--ink); }
     linear-gradient(to left, var(--paper) 40%, transparent) right / 3rem 100% local no-repeat,
     linear-gradient(to right, var(--line), transparent) left / 0.75rem 100% scroll no-repeat,
     linear-gradient(to left, var(--line), transparent) right / 0.75rem 100% scroll no-repeat; }
-table { border-collapse: collapse; font-size: 0.875rem; font-variant-numeric: tabular-nums; }
+table { min-width: min(18rem, 100%); border-collapse: collapse; font-size: 0.875rem; font-variant-numeric: tabular-nums; }
 table.full { width: 100%; }
 caption { text-align: left; padding-bottom: 0.4rem; font-size: 0.875rem; }
 th, td { padding: 0.3rem 1rem 0.3rem 0; text-align: left; vertical-align: top; border-bottom: 1px solid var(--line); font-weight: 400; }

@@ -100,6 +100,9 @@ function shareBar(widths: readonly WidthCount[], total: number): Markup {
 <ul class="legend">${entries}</ul>`;
 }
 
+/** Pixels: a bar, not a wall, where there are few layers. */
+const widestBar = 64;
+
 /** Bars of a value per layer; numbers on top where they have room. */
 function bars(
   plot: Plot,
@@ -108,10 +111,11 @@ function bars(
   layers: readonly DrawnLayer[],
   measure: (layer: DrawnLayer) => number,
 ) {
-  const gap = Math.min(0.15, 1 / layerWidth(depth, size));
+  const room = layerWidth(depth, size);
+  const half = Math.min(0.5 - Math.min(0.075, 0.5 / room), widestBar / 2 / room);
   return plot.rect(layers, {
-    x1: (_: DrawnLayer, at: number) => at + gap / 2,
-    x2: (_: DrawnLayer, at: number) => at + 1 - gap / 2,
+    x1: (_: DrawnLayer, at: number) => middle(at) - half,
+    x2: (_: DrawnLayer, at: number) => middle(at) + half,
     y1: 0,
     y2: measure,
     fill: ({ bits }: DrawnLayer) => bitsColour(bits),

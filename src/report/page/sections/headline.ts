@@ -30,8 +30,19 @@ export function leadText(report: QuantizeReport): string {
   }
   const worst = worstOutput(quality.outputs);
   return worst
-    ? `${size} On ${counted(quality.samples, "sample")} the ${quality.outputs.length > 1 ? "least exact output" : "output"} keeps ${decibel(worst.sqnrDb)} of signal over quantization noise, cosine ${worst.cosine.toFixed(5)}.`
+    ? `${size} On ${counted(quality.samples, "sample")} ${outputText(quality.outputs.length, worst)}`
     : size;
+}
+
+function outputText(
+  outputs: number,
+  { sqnrDb, cosine }: { readonly sqnrDb: number | null; readonly cosine: number },
+): string {
+  const which = outputs > 1 ? "the least exact output" : "the output";
+  if (sqnrDb === null) {
+    return outputs > 1 ? "all outputs are exact." : "the output is exact.";
+  }
+  return `${which} keeps ${decibel(sqnrDb)} of signal over quantization noise, cosine ${cosine.toFixed(5)}.`;
 }
 
 function worstOutput<T extends { readonly sqnrDb: number | null }>(
@@ -141,7 +152,9 @@ function budgetPromise({ budgetBytes, weightBytes, options }: QuantizeReport) {
     typeof options.budget === "string" ? `Budget ${options.budget}: weights` : "Weights";
   const over = weightBytes > budgetBytes;
   const left = Math.abs(budgetBytes - weightBytes);
-  const rest = over ? `${grouped(left)} too many` : `${grouped(left)} left over`;
+  const rest = over
+    ? `${grouped(left)} too many`
+    : `${left === 0 ? "none" : grouped(left)} left over`;
   const text = `${asked} take ${grouped(weightBytes)} of ${grouped(budgetBytes)} bytes, ${rest}. The written file was opened again and holds exactly these.`;
   return { mark: over ? ("missed" as const) : ("kept" as const), text };
 }

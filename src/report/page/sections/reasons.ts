@@ -154,10 +154,10 @@ function reasonTable(report: QuantizeReport, { short, names }: Depth): DataTable
     columns: [
       { title: "layer", kind: "nowrap" },
       { title: "format", kind: "nowrap" },
+      { title: "why", kind: "words" },
       { title: "bytes", align: "right" },
       { title: "loss", align: "right" },
       { title: "SQNR", align: "right" },
-      { title: "why", kind: "words" },
     ],
     rows: report.layers.map((layer, at) => [
       html`<span title="${names[at]}">${short[at]}</span>`,
@@ -165,10 +165,10 @@ function reasonTable(report: QuantizeReport, { short, names }: Depth): DataTable
         show: html`<span class="chip" style="background:${bitsColour(layer.bits)}"></span>${layer.format}`,
         order: layer.bits,
       },
+      reasonOf(layer, report),
       { show: grouped(layer.bytes), order: layer.bytes },
       { show: significant(layer.loss), order: layer.loss },
       { show: decibel(layer.sqnrDb), order: layer.sqnrDb ?? 1e9 },
-      reasonOf(layer, report),
     ]),
     sortable: true,
   };
