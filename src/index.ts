@@ -24,6 +24,9 @@ export {
   type UniformPlan,
   uniformPlans,
 } from "./allocate/index.ts";
+// What the types above are made of.
+export type { AnyArray, ArrayStore, StoredArray } from "./calibrate/array-store.ts";
+export type { SplitName, SplitSizes, Splits } from "./calibrate/data/splits.ts";
 // Data and the statistics collected on it.
 export {
   type CalibrateOptions,
@@ -41,16 +44,39 @@ export {
   type TextStream,
   type TextTokenizer,
 } from "./calibrate/index.ts";
+export type { Probe, Statistic, StatisticContext } from "./calibrate/statistic.ts";
 // Linear algebra on several threads, for the stages that take one.
-export type { Algebra } from "./core/algebra.ts";
-export type { BosOption, Dataset, Protocol } from "./core/dataset.ts";
+export type {
+  Algebra,
+  FactorOptions,
+  FeedbackInput,
+  FeedbackResult,
+  GramSum,
+  GridFit,
+  GridSet,
+  HessianFactor,
+} from "./core/algebra.ts";
+export type {
+  Corrected,
+  CorrectedTarget,
+  CorrectInput,
+  CorrectionNeed,
+  CorrectOptions,
+  CorrectProblem,
+  LayerObjective,
+  ObjectiveChange,
+  StreamGrams,
+} from "./core/correction.ts";
+export type { Batch, BosOption, Dataset, Protocol, TokenWindow } from "./core/dataset.ts";
 export { BitloomError, type ErrorCode, type ErrorDetails, isBitloomError } from "./core/errors.ts";
 // Failures, notices, progress.
 export type { Estimate } from "./core/estimate.ts";
 export type { Event, Notice, RunOptions } from "./core/events.ts";
+export type { Feeds, FeedTensor, TensorData } from "./core/feeds.ts";
 export { float16Format, float32Format, parseFormat, type WeightFormat } from "./core/format.ts";
-export type { Layer, LayerId, LayerUse, SkippedNode } from "./core/layer.ts";
-export type { Method } from "./core/method.ts";
+export type { DeclaredInput } from "./core/language-model.ts";
+export type { ConvWindow, FloatType, Layer, LayerId, LayerUse, SkippedNode } from "./core/layer.ts";
+export type { Method, QuantizeOptions as QuantizerOptions } from "./core/method.ts";
 export type { RunNeeds } from "./core/needs.ts";
 export type {
   BitPlan,
@@ -60,6 +86,7 @@ export type {
   PlannedQuantization,
 } from "./core/plan.ts";
 export { dequantize, type QuantizedTensor } from "./core/quantized.ts";
+export type { LossProbe, ProbeJob, ScorerWork } from "./core/score.ts";
 export {
   defineScorer,
   type LayerLosses,
@@ -68,7 +95,7 @@ export {
   type Scorer,
 } from "./core/score.ts";
 export type { Block, LayerStats, StatName, StatValues } from "./core/stats.ts";
-export type { Matrix } from "./core/tensor.ts";
+export type { DType, dtypes, Matrix } from "./core/tensor.ts";
 // Weights against the errors of the layers before.
 export {
   type Correction,
@@ -87,8 +114,11 @@ export {
   pairedDifference,
   type Quality,
 } from "./evaluate/index.ts";
+export type { ConstantWeight } from "./layers/constant.ts";
 // Layers of a graph, as W [N, K].
 export { type FoundLayers, findBlocks, findLayers, layerKinds } from "./layers/index.ts";
+export type { LayerKind, LayerMatch } from "./layers/kind.ts";
+export type { Vector } from "./math/metrics.ts";
 export { spearman } from "./math/metrics.ts";
 // Models: open, save.
 export {
@@ -99,6 +129,16 @@ export {
   type SaveOptions,
   saveModel,
 } from "./onnx/index.ts";
+export type { GraphTap } from "./onnx/tap.ts";
+export type {
+  Attribute,
+  FunctionSpec,
+  ModelEditor,
+  Node,
+  NodeSpec,
+  TensorSource,
+  ValueInfo,
+} from "./onnx/types.ts";
 export { type AlgebraOptions, openAlgebra } from "./pipeline/algebra.ts";
 // Files that stages leave for each other.
 export {
@@ -143,7 +183,10 @@ export {
   type ScoreOptions,
   scoreModel,
 } from "./pipeline/measurements.ts";
-export type { QuantizePipelineOptions as QuantizeOptions } from "./pipeline/options.ts";
+export type {
+  QuantizePipelineOptions as QuantizeOptions,
+  StageOptions,
+} from "./pipeline/options.ts";
 export { loadReport, saveReport } from "./pipeline/report-file.ts";
 export {
   type CollectedStatistics,
@@ -161,6 +204,8 @@ export {
   quantizers,
   quantizeWeight,
 } from "./quantize/index.ts";
+export type { ChangedLayer, ComparedLayer, ComparedRun } from "./report/compare/comparison.ts";
+export type { LayerStep, OutlierReport, PlanPoint, PropagatedLayer } from "./report/document.ts";
 // What was decided and measured.
 export {
   type Comparison,
@@ -181,6 +226,7 @@ export {
   renderReport,
   type ScoreComparison,
 } from "./report/index.ts";
+export type { Form, FormContext, StoredTensor, WeightSource } from "./rewrite/form.ts";
 // Quantized layers as graph nodes.
 export {
   type QuantizedLayer,
@@ -206,6 +252,12 @@ export {
   type TensorLike,
   type WasmSession,
 } from "./runtime/index.ts";
+export type { ComparedModel, Loss } from "./runtime/loss.ts";
+export type {
+  ChainedRun,
+  SessionOptions as RuntimeSessionOptions,
+  WorkerRuntime,
+} from "./runtime/runtime.ts";
 // Predicted loss of each layer in each format.
 export { type ScorerName, scoreLayers, scorers } from "./score/index.ts";
 export { version } from "./version.ts";

@@ -32,6 +32,7 @@ import { type QuantizeReport, reportQuality } from "./report/index.ts";
 import { createRuntime, defaultMemoryLimitBytes } from "./runtime/index.ts";
 import { version } from "./version.ts";
 
+/** What a run leaves beside the written file. */
 export interface QuantizeResult {
   readonly report: QuantizeReport;
   /** The plan that was written; `serializePlan` gives its file form. */

@@ -1,6 +1,6 @@
 /**
  * The steps behind `npm test` and `npm run quickstart`, in plain JavaScript because they run on a fresh clone, before
- * anything is installed: `node test/steps.mjs install lint build types tests [arguments for vitest]`.
+ * anything is installed: `node test/steps.mjs install lint build types docs tests [arguments for vitest]`.
  * A step that fails ends the run with its exit code.
  */
 import { spawnSync } from "node:child_process";

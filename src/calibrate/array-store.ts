@@ -7,8 +7,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { BitloomError } from "../core/errors.ts";
 
-type AnyArray = Float64Array | Float32Array | Uint8Array;
+/** What a store keeps. */
+export type AnyArray = Float64Array | Float32Array | Uint8Array;
 
+/** An array that may lie in a file. */
 export interface StoredArray<A extends AnyArray = AnyArray> {
   /**
    * The array. Of those in files the one read last stays in memory, so that it comes as the same object while one layer
@@ -19,6 +21,7 @@ export interface StoredArray<A extends AnyArray = AnyArray> {
   drop(): void;
 }
 
+/** Keeps arrays in memory up to a limit, the others in files. */
 export interface ArrayStore {
   /**
    * Takes an array over.

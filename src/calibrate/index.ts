@@ -30,6 +30,7 @@ export {
   walkStreams,
 } from "./streams/index.ts";
 
+/** Everything that calibration can measure; the key is the file name. */
 export const statistics = {
   absMax,
   meanSquare,

@@ -19,16 +19,20 @@ export interface Probe {
   merge(total: Float64Array | undefined, result: TensorData): Float64Array;
 }
 
+/** What a statistic may look at beside its layer. */
 export interface StatisticContext {
   readonly model: Model;
   readonly blocks: readonly Block[];
 }
 
+/** How one statistic is compiled into a graph, and made of what the graph gives. */
 export interface Statistic<S extends StatName = StatName> {
   readonly summary: string;
   /** What to measure for a layer; empty when the statistic does not apply to it. */
   probes(layer: Layer, context: StatisticContext): readonly Probe[];
   /**
+   * The statistic, of all data.
+   *
    * @param totals - merged results, one per probe, in order.
    * @param tokens - T: rows seen by all probes of the layer together, of each row group.
    */

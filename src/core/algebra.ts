@@ -21,6 +21,7 @@ export interface HessianFactor {
   release(): void;
 }
 
+/** Damping of a factorization, and the order of its columns. */
 export interface FactorOptions {
   /** λ = damping · mean(diag H). */
   readonly damping: number;
@@ -47,6 +48,7 @@ export interface GridFit {
   readonly importance?: Float64Array | undefined;
 }
 
+/** What rounding with error feedback (GPTQ) takes. */
 export interface FeedbackInput {
   /** float32 [N, K]: the weights to approximate. */
   readonly weight: Matrix;
@@ -77,6 +79,7 @@ export interface GramSum {
   release(): void;
 }
 
+/** Dense linear algebra on one memory and its threads. */
 export interface Algebra {
   readonly threads: number;
   /**

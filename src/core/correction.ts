@@ -55,6 +55,7 @@ export interface CorrectOptions extends RunOptions {
   readonly damping?: number | undefined;
 }
 
+/** What the correct stage takes for one layer. */
 export interface CorrectInput {
   readonly layer: LayerId;
   /** float32 [N, K]; not modified. */
@@ -100,6 +101,7 @@ export interface CorrectedTarget {
   readonly damping: number;
 }
 
+/** An objective before and after. */
 export interface ObjectiveChange {
   readonly before: number;
   readonly after: number;
@@ -113,6 +115,7 @@ export interface Corrected extends CorrectedTarget {
 /** Data of the run that a correction cannot do without. */
 export type CorrectionNeed = "streams" | "holdout" | "residual";
 
+/** A method that moves weights against the error of the layers before. */
 export interface Correction {
   /** One line; CLI help and the README table are generated from it. */
   readonly summary: string;
@@ -122,5 +125,6 @@ export interface Correction {
   readonly needs: readonly CorrectionNeed[];
   /** The options it takes, with their defaults. */
   readonly parameters: { readonly alpha?: number; readonly damping?: number };
+  /** The weights to round in place of W. */
   correct(problem: CorrectProblem): Promise<CorrectedTarget>;
 }

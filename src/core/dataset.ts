@@ -34,6 +34,7 @@ export interface TokenWindow {
   readonly scoreFrom: number;
 }
 
+/** Samples that are run together. */
 export interface Batch {
   readonly feeds: Feeds;
   /** Samples in the batch. */
@@ -42,6 +43,7 @@ export interface Batch {
   readonly windows?: readonly TokenWindow[] | undefined;
 }
 
+/** Samples for one graph, in batches. */
 export interface Dataset {
   /** One line: source, size, window. */
   readonly description: string;

@@ -29,6 +29,7 @@ export interface ErrorDetails {
   aborted: { readonly stage: string };
 }
 
+/** What went wrong; see `ErrorDetails` for when. */
 export type ErrorCode = keyof ErrorDetails;
 
 /** Every failure the library reports; `code` tells which, `detail` carries its typed facts. */

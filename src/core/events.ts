@@ -10,6 +10,7 @@ export interface Notice {
   readonly layer?: string;
 }
 
+/** What a long function tells while it works. */
 export type Event =
   | { readonly type: "stage"; readonly stage: string }
   | {
@@ -34,6 +35,7 @@ export type Event =
 /** The two options that every long function takes. */
 export interface RunOptions {
   readonly signal?: AbortSignal | undefined;
+  /** Called with progress and notices. */
   readonly onEvent?: ((event: Event) => void) | undefined;
 }
 

@@ -3,6 +3,7 @@
  */
 import type { DType } from "./tensor.ts";
 
+/** Elements of a tensor, row-major. */
 export type TensorData =
   | Float32Array
   | Float64Array
@@ -23,4 +24,5 @@ export interface FeedTensor {
   readonly data: TensorData;
 }
 
+/** Tensors by the name of the input or output. */
 export type Feeds = Readonly<Record<string, FeedTensor>>;

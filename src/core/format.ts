@@ -4,6 +4,7 @@
  */
 import { BitloomError } from "./errors.ts";
 
+/** How one weight matrix is stored. */
 export interface WeightFormat {
   /** "int4-b32", "int4-b32-asym", "int8-row", "float16", "float32"; float32 scales add "-s32". */
   readonly id: string;
@@ -34,7 +35,9 @@ export function integerFormat(options: IntegerFormatOptions): WeightFormat {
   return { id, kind: "integer", bits, blockSize, symmetric, scaleType };
 }
 
+/** Weights as they are. */
 export const float32Format: WeightFormat = floatFormat(32);
+/** Weights as float16. */
 export const float16Format: WeightFormat = floatFormat(16);
 
 function floatFormat(bits: 16 | 32): WeightFormat {

@@ -4,6 +4,7 @@
  */
 import type { DType } from "./tensor.ts";
 
+/** What an input is for. */
 export type LanguageModelRole =
   | "ids"
   | "attention-mask"
@@ -14,6 +15,7 @@ export type LanguageModelRole =
   | "cache-position"
   | "logits-to-keep";
 
+/** A graph input as it is declared. */
 export interface DeclaredInput {
   readonly name: string;
   readonly dtype: DType | undefined;

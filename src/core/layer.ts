@@ -44,6 +44,7 @@ export interface ConvWindow {
     | "same-lower";
 }
 
+/** A weight of the graph, seen as W [N, K]. */
 export interface Layer {
   readonly id: LayerId;
   /** "MatMul", "Gemm", "Gather", "Conv", or both of a tied weight joined: "Gather+MatMul". */

@@ -9,6 +9,7 @@ import type { QuantizedTensor } from "./quantized.ts";
 import type { LayerStats, StatName } from "./stats.ts";
 import type { Matrix } from "./tensor.ts";
 
+/** What every plug-in says about itself. */
 export interface Method<S extends StatName = never> {
   /** One line; CLI help and the README table are generated from it. */
   readonly summary: string;
@@ -18,6 +19,7 @@ export interface Method<S extends StatName = never> {
   readonly needs: readonly S[];
 }
 
+/** One matrix and the format it is to take. */
 export interface QuantizeInput<S extends StatName = StatName> {
   /** float32 [N, K]; not modified. */
   readonly weight: Matrix;
@@ -32,6 +34,7 @@ export interface QuantizeInput<S extends StatName = StatName> {
   readonly algebra?: Algebra | undefined;
 }
 
+/** Options of quantizers. */
 export interface QuantizeOptions extends Pick<RunOptions, "onEvent"> {
   /** How the grid of a block is found: smallest mean-square error over clipped ranges, or plain min–max. */
   readonly grid: "mse" | "min-max";
@@ -47,11 +50,13 @@ export const defaultQuantizeOptions: QuantizeOptions = {
   damping: 0.01,
 };
 
+/** A method that turns weights into codes. */
 export interface Quantizer<S extends StatName = StatName> extends Method<S> {
   /** It rounds column by column and can take the feed of a correction along. */
   readonly takesFeed?: boolean;
   /** Seconds per weight beside N·K² work, mostly its search of grids, for estimates; as measured on one core, rounded up. */
   readonly secondsPerWeight?: number;
+  /** Codes and scales of the matrix in the format. */
   quantize(input: QuantizeInput<S>): QuantizedTensor | Promise<QuantizedTensor>;
 }
 

@@ -26,6 +26,7 @@ export interface LayerAlternatives {
   readonly importance?: number | undefined;
 }
 
+/** One format per layer; versioned, made to be read and edited. */
 export interface BitPlan {
   readonly version: 1;
   readonly scorer: string;
@@ -50,6 +51,7 @@ export interface PlannedQuantization {
   readonly correctionDamping?: number | undefined;
 }
 
+/** The format of one layer. */
 export interface PlannedLayer {
   readonly layer: LayerId;
   /** Format id. */

@@ -4,6 +4,7 @@
 import { blocksPerRow, effectiveBlockSize, type WeightFormat } from "./format.ts";
 import type { Matrix } from "./tensor.ts";
 
+/** Codes and scales of one matrix. */
 export interface QuantizedTensor {
   readonly format: WeightFormat; // kind "integer"
   readonly rows: number; // N

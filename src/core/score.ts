@@ -18,12 +18,14 @@ export interface ScoreCandidate {
 /** Replaces one weight, runs the model on the search data, reports the mean loss against the float model. */
 export interface LossProbe {
   readonly unit: string;
+  /** Losses of every job, one per candidate. */
   measure(
     jobs: readonly ProbeJob[],
     onDone?: (layer: Layer) => void,
   ): Promise<readonly (readonly number[])[]>;
 }
 
+/** A layer and the weights to try in it. */
 export interface ProbeJob {
   readonly layer: Layer;
   /** Replacement weights W [N, K], made one at a time. */
@@ -46,6 +48,7 @@ export interface ScoreInput<S extends StatName = StatName> extends RunOptions {
   readonly algebra?: Algebra | undefined;
 }
 
+/** What a scorer says of one layer. */
 export interface LayerLosses {
   /** One loss per format, in the candidate's order; finite, ≥ 0. */
   readonly losses: readonly number[];
@@ -63,6 +66,7 @@ export interface ScorerWork {
   readonly judges: boolean;
 }
 
+/** A method that predicts the damage of each choice. */
 export interface Scorer<S extends StatName = StatName> extends Method<S> {
   /** True when it runs the model on the search split. */
   readonly forward: boolean;
@@ -72,6 +76,7 @@ export interface Scorer<S extends StatName = StatName> extends Method<S> {
   readonly work?: ScorerWork;
   /** Unit of its losses, for reports. */
   readonly unit: string;
+  /** Losses of every candidate layer, one per format. */
   score(input: ScoreInput<S>): Promise<ReadonlyMap<LayerId, LayerLosses>>;
 }
 

@@ -22,6 +22,7 @@ export interface StatValues {
   /** cos(vec(h_in), vec(h_out)) over all rows of the transformer block the layer sits in; 0 when a norm is 0. */
   blockCosine: number;
 }
+/** Name of a statistic. */
 export type StatName = keyof StatValues;
 
 /**

@@ -35,6 +35,7 @@ export const dtypes = {
   float6e3m2: { code: 28, bits: 6 },
 } as const satisfies Record<string, { readonly code: number; readonly bits: number }>;
 
+/** Element type of a tensor. */
 export type DType = keyof typeof dtypes;
 
 const byCode = new Map<number, DType>(

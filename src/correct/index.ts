@@ -27,6 +27,7 @@ export type {
 /** Registered corrections; the key is the file name. */
 export const corrections = { none, qep, gptaq, qronos, auto } satisfies Record<string, Correction>;
 
+/** Name of a registered correction. */
 export type CorrectionName = keyof typeof corrections;
 
 /** The correction with a name, or the user's own object. Throws `bad-option` for an unknown name. */

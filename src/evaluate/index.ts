@@ -56,6 +56,7 @@ export interface OutputQuality {
   }[];
 }
 
+/** What quantization cost, measured as suits the model. */
 export type Quality = LanguageQuality | OutputQuality;
 
 /** The one number of a quality that plans are compared by, in the loss's unit; lower is better. */

@@ -22,6 +22,7 @@ import { matMul } from "./matmul.ts";
 export { findBlocks } from "./blocks.ts";
 export type { LayerKind } from "./kind.ts";
 
+/** Which operators have layers; the key is the operator. */
 export const layerKinds = {
   MatMul: matMul,
   Gemm: gemm,
@@ -54,6 +55,7 @@ const rotaryOperators = new Set(["GroupQueryAttention", "RotaryEmbedding"]);
 /** Of the functions that `rewrite/` writes. */
 const bitloomDomain = "bitloom";
 
+/** What `findLayers` found, and what it passed over. */
 export interface FoundLayers {
   readonly layers: readonly Layer[];
   readonly skipped: readonly SkippedNode[];

@@ -5,6 +5,7 @@ import type { LayerUse } from "../core/layer.ts";
 import type { Graph, Node } from "../onnx/index.ts";
 import type { ConstantWeight } from "./constant.ts";
 
+/** A node as a use of a weight. */
 export interface LayerMatch {
   readonly use: LayerUse;
   readonly weight: ConstantWeight;
@@ -14,9 +15,11 @@ export interface LayerMatch {
   readonly storedTransposed: boolean;
 }
 
+/** Tells of a node whether it is a layer of this kind. */
 export interface LayerKind {
   readonly opType: string;
   readonly summary: string;
+  /** The node as a use of a weight, or why it is none. */
   match(node: Node, graph: Graph): LayerMatch | { readonly skipped: string };
 }
 

@@ -4,7 +4,8 @@
  */
 import { invariant } from "../core/errors.ts";
 
-type Vector = ArrayLike<number>;
+/** Numbers to compare. */
+export type Vector = ArrayLike<number>;
 
 function checkLengths(a: Vector, b: Vector): void {
   invariant(a.length === b.length, `vectors of ${a.length} and ${b.length} elements compared`);

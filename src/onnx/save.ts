@@ -22,6 +22,7 @@ export interface SaveOptions extends RunOptions {
   readonly force?: boolean;
 }
 
+/** What was written. */
 export interface SavedFiles {
   /** The .onnx file first, then external data. */
   readonly files: string[];

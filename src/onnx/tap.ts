@@ -7,6 +7,7 @@ import { attribute } from "./attribute.ts";
 import { memoryTensor } from "./tensor-source.ts";
 import type { Attribute, ModelEditor } from "./types.ts";
 
+/** Appends operators to a copy of a graph. */
 export interface GraphTap {
   /** Adds one node and returns its output. */
   op(

@@ -11,9 +11,11 @@ export interface TensorSource {
   readonly shape: readonly number[];
   /** Little-endian, densely packed; sub-byte types two, four per byte, low bits first. */
   readonly byteLength: number;
+  /** The elements, little-endian; may read a file. */
   bytes(): Promise<Uint8Array>;
 }
 
+/** An attribute of a node. */
 export type Attribute =
   | { readonly type: "float"; readonly value: number }
   | { readonly type: "int"; readonly value: number }
@@ -29,6 +31,7 @@ export type Attribute =
   /** Kept byte for byte, not interpreted (sparse tensors, type protos, lists of tensors or graphs …). */
   | { readonly type: "opaque"; readonly captures: readonly string[] };
 
+/** A node of a graph. */
 export interface Node {
   /** The node's own name, or "<opType>_<index>" made unique when the file gives none. Unique within the graph. */
   readonly name: string;
@@ -46,6 +49,7 @@ export interface ValueInfo {
   readonly shape: readonly (number | string | undefined)[] | undefined;
 }
 
+/** A graph, read only. */
 export interface Graph {
   readonly name: string;
   readonly inputs: readonly ValueInfo[]; // without those that only give an initializer's type
@@ -57,6 +61,7 @@ export interface Graph {
   readonly overridable: ReadonlySet<string>;
   /** Declared types of inputs, outputs and inner values. Inner ones may be stale: never trust their shapes. */
   valueInfo(value: string): ValueInfo | undefined;
+  /** The node that computes the value; undefined for inputs and initializers. */
   producer(value: string): Node | undefined;
   /** Nodes of this graph that read the value directly, with the input's position. */
   uses(value: string): readonly { readonly node: Node; readonly index: number }[];
@@ -64,6 +69,7 @@ export interface Graph {
   readInSubgraph(value: string): boolean;
 }
 
+/** An ONNX model; opening it reads no weight. */
 export interface Model {
   /** Where it was opened; undefined for models made in memory. */
   readonly path: string | undefined;
@@ -77,6 +83,7 @@ export interface Model {
   readonly fileBytes: number;
 }
 
+/** A node to be added. */
 export interface NodeSpec {
   readonly name: string;
   readonly domain?: string;
@@ -86,6 +93,7 @@ export interface NodeSpec {
   readonly attributes?: Readonly<Record<string, Attribute>>;
 }
 
+/** A model-local function to be added. */
 export interface FunctionSpec {
   readonly domain: string;
   readonly name: string;
@@ -113,16 +121,22 @@ export interface ModelEditor {
   removeNode(name: string): void;
   /** Drops an initializer (for example to make the value a graph input). */
   removeInitializer(name: string): void;
+  /** Adds a graph input. */
   addInput(info: ValueInfo): void;
+  /** Drops a graph input. */
   removeInput(name: string): void;
+  /** Makes a value a graph output. */
   addOutput(info: ValueInfo): void;
+  /** Drops a graph output; its value stays. */
   removeOutput(name: string): void;
   /** Adds a model-local function once; a second call with the same domain and name does nothing. */
   addFunction(fn: FunctionSpec): void;
   /** Imports an operator set unless the domain is already imported; raises the IR version when functions need it (8). */
   addOpset(domain: string, version: number): void;
+  /** Sets an entry of the model's metadata. */
   setMetadata(key: string, value: string): void;
   /** Keeps only the nodes that the graph outputs need. */
   prune(): void;
+  /** Checks the edits and builds the new model. */
   commit(): Model;
 }

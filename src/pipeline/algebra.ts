@@ -5,6 +5,7 @@ import type { Algebra } from "../core/algebra.ts";
 import { nodePlatform } from "../engine/platform/node.ts";
 import { openAlgebra as open } from "../math/algebra.ts";
 
+/** How much of the machine `openAlgebra` takes. */
 export interface AlgebraOptions {
   /** Threads in all; by default one for each physical core, up to 4. */
   readonly threads?: number | undefined;

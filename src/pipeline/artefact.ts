@@ -11,6 +11,7 @@ import type { BitPlan } from "../core/plan.ts";
 import { filesOf, type Model, openModel, PendingFiles } from "../onnx/index.ts";
 import { checkOutput, hashFile } from "./output.ts";
 
+/** What a written file may replace. */
 export interface WriteFileOptions {
   /** Replaces an existing file. */
   readonly force?: boolean | undefined;

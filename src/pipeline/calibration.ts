@@ -9,11 +9,13 @@ import type { StageOptions } from "./options.ts";
 import { prepareRun } from "./run.ts";
 import { type CollectedStatistics, statisticsFingerprint } from "./statistics-file.ts";
 
+/** Options of `calibrateModel`. */
 export type CalibrationOptions = Omit<
   StageOptions,
   "budget" | "allocator" | "pins" | "minBits" | "maxBits" | "formats" | "statistics"
 >;
 
+/** What `calibrateModel` collected. */
 export interface CalibrationReport {
   readonly version: 1;
   readonly command: "calibrate";

@@ -13,10 +13,12 @@ import { type DataOptions, openReported } from "./data.ts";
 import { createJournal } from "./journal.ts";
 import type { RunSettings } from "./options.ts";
 
+/** Options of `evaluateFiles`. */
 export interface EvaluateFileOptions
   extends Omit<DataOptions, "calibration" | "rows" | "seed">,
     RunSettings {}
 
+/** What `evaluateFiles` measured; the document of `quantize evaluate --json`. */
 export interface EvaluationReport {
   readonly version: 1;
   readonly command: "evaluate";

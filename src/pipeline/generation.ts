@@ -30,6 +30,7 @@ export interface GenerateTextOptions extends SamplingOptions, RunOptions {
   readonly onText?: ((text: string) => void) | undefined;
 }
 
+/** What `generateText` wrote and how fast; the document of `quantize run --json`. */
 export interface GenerationReport {
   readonly version: 1;
   readonly command: "run";

@@ -12,6 +12,7 @@ import { version } from "../version.ts";
 import { unscoredAlternatives } from "./feasible.ts";
 import { defaultFormats, type Subject, viewSubject } from "./subject.ts";
 
+/** Options of `inspectModel`. */
 export interface InspectOptions {
   /** How codes will appear in the graph; decides which formats are possible. Default "portable". */
   readonly target?: TargetName | Target | undefined;
@@ -19,6 +20,7 @@ export interface InspectOptions {
   readonly formats?: readonly WeightFormat[] | undefined;
 }
 
+/** One layer as `inspectModel` sees it. */
 export interface InspectedLayer {
   readonly name: LayerId;
   readonly opType: string;
@@ -42,6 +44,7 @@ export interface PlanSize {
   readonly filePercent: number;
 }
 
+/** What `inspectModel` found; the document of `quantize inspect --json`. */
 export interface ModelInspection {
   readonly version: 1;
   readonly command: "inspect";

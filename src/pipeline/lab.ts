@@ -17,6 +17,7 @@ import { resolveCorrectionOptions, type StageOptions } from "./options.ts";
 import { buildModel, prepareRun } from "./run.ts";
 import { quantizeSequentially } from "./sequential.ts";
 
+/** A model and its data, opened once for many experiments. */
 export interface Lab {
   /** Σ N·K of the quantizable weights. */
   readonly weights: number;

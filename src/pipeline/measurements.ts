@@ -59,6 +59,7 @@ export interface Measurements {
   readonly timings: Readonly<Record<string, number>>;
 }
 
+/** What every format costs one layer. */
 export interface MeasuredLayer {
   readonly layer: string;
   /** N·K. */
@@ -73,6 +74,7 @@ export interface MeasuredLayer {
   }[];
 }
 
+/** Options of `scoreModel`. */
 export type ScoreOptions = Omit<
   StageOptions,
   "budget" | "allocator" | "pins" | "minBits" | "maxBits"
@@ -152,6 +154,7 @@ const toMeasured = ({ layer, weights, block, importance, alternatives }: LayerAl
   alternatives: alternatives.map(({ format, bytes, loss }) => ({ format: format.id, bytes, loss })),
 });
 
+/** Options of `planFormats`. */
 export interface PlanOptions {
   /** "3.5bpw", "2.4MB", "25%". */
   readonly budget: string;

@@ -16,6 +16,7 @@ export { scaleTypeFor } from "./scale-type.ts";
 /** Registered quantizers; the key is the file name. */
 export const quantizers = { rtn, gptq, hqq } satisfies Record<string, Quantizer>;
 
+/** Name of a registered quantizer. */
 export type QuantizerName = keyof typeof quantizers;
 
 /** The quantizer with a name, or the user's own object. Throws `bad-option` for an unknown name. */

@@ -7,6 +7,7 @@ import type { Notice } from "../core/events.ts";
 import type { LayerId, SkippedNode } from "../core/layer.ts";
 import type { RunNeeds } from "../core/needs.ts";
 
+/** What was decided for one layer, and what it cost. */
 export interface ReportedLayer {
   readonly name: LayerId;
   readonly opType: string;
@@ -57,6 +58,7 @@ export interface DecisionReport {
   readonly written: PlanPoint;
 }
 
+/** A plan on the frontier of bytes and predicted loss. */
 export interface PlanPoint {
   readonly bytes: number;
   readonly loss: number;
@@ -88,6 +90,7 @@ export interface EnvironmentReport {
   readonly peakMemoryBytes: number;
 }
 
+/** Quality of a language model. */
 export interface LanguageQualityReport {
   readonly kind: "language";
   readonly data: string;
@@ -111,6 +114,7 @@ export interface LanguageQualityReport {
   };
 }
 
+/** Quality of any other model. */
 export interface OutputQualityReport {
   readonly kind: "outputs";
   readonly data: string;
@@ -123,8 +127,10 @@ export interface OutputQualityReport {
   }[];
 }
 
+/** What quantization cost, measured as suits the model. */
 export type QualityReport = LanguageQualityReport | OutputQualityReport;
 
+/** The plan against the best uniform one, on data that neither has seen. */
 export interface GateReport {
   readonly written: "plan" | "uniform";
   readonly unit: string;
@@ -178,6 +184,7 @@ export interface PropagatedLayer {
   readonly objective: { readonly before: number; readonly after: number } | null;
 }
 
+/** What was decided and measured; the document of `quantize --json`. */
 export interface QuantizeReport {
   readonly version: 1;
   readonly command: string;

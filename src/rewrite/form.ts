@@ -8,6 +8,7 @@ import type { QuantizedTensor } from "../core/quantized.ts";
 import type { DType, Matrix } from "../core/tensor.ts";
 import type { ModelEditor } from "../onnx/index.ts";
 
+/** An initializer of a form. */
 export interface StoredTensor {
   /** Ending of the initializer's name: "codes", "scales", "zero_points" … */
   readonly role: string;
@@ -21,6 +22,7 @@ export interface StoredTensor {
 export interface WeightSource {
   /** Integer formats only. */
   quantized(): Promise<QuantizedTensor>;
+  /** Float formats only. */
   float(): Promise<Matrix>;
 }
 
@@ -47,9 +49,11 @@ export interface FormContext {
   ints(values: readonly number[]): string;
 }
 
+/** One way to store a matrix in a graph and to compute with it. */
 export interface Form {
   /** Nodes in the graph, for reports: "MatMulNBits", "MatMulPacked" … */
   readonly name: string;
+  /** The initializers that hold one matrix. */
   stored(layer: Layer, format: WeightFormat): readonly StoredTensor[];
   /** Y = X Wᵀ in float32. */
   multiply(context: FormContext, activation: string, output?: string): string;

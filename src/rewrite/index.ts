@@ -18,7 +18,9 @@ import { multiplies, type Target } from "./target.ts";
 export type { Form } from "./form.ts";
 export type { Target } from "./target.ts";
 
+/** Registered targets; the key is the file name. */
 export const targets = { portable, ort, qdq } satisfies Record<string, Target>;
+/** Name of a registered target. */
 export type TargetName = keyof typeof targets;
 
 /** The target behind a name, or the caller's own. Throws `bad-option` for an unknown name. */
@@ -79,6 +81,7 @@ function formOf(
   );
 }
 
+/** A layer, its format, and its weight when it is asked for. */
 export interface QuantizedLayer {
   readonly layer: Layer;
   readonly format: WeightFormat;
@@ -86,6 +89,7 @@ export interface QuantizedLayer {
   weight(): Promise<QuantizedTensor>;
 }
 
+/** How quantized layers appear in the graph. */
 export interface RewriteOptions {
   readonly target: TargetName | Target;
   /**

@@ -6,6 +6,7 @@ import type { WeightFormat } from "../core/format.ts";
 import type { Layer } from "../core/layer.ts";
 import type { Form } from "./form.ts";
 
+/** Decides how formats appear in the graph. */
 export interface Target {
   readonly summary: string;
   readonly source: string;

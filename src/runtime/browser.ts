@@ -17,9 +17,15 @@ export {
   type SamplingOptions,
 } from "./generate/index.ts";
 export { Tensor, type TensorLike } from "./session/tensor.ts";
-export { type OrtModule, onnxRuntimeFallback } from "./web-fallback.ts";
+export {
+  type OrtModule,
+  type OrtSession,
+  type OrtTensor,
+  onnxRuntimeFallback,
+} from "./web-fallback.ts";
 export type { Runtime, SessionOptions, WasmSession };
 
+/** Options of `createSession` in a browser. */
 export interface BrowserSessionOptions extends SessionOptions, OpenBytesOptions {
   /** Opens the runtime for nodes without a kernel: `onnxRuntimeFallback(ort)`. Without it such models are refused. */
   readonly fallback?: () => Promise<Runtime>;

@@ -9,6 +9,7 @@ import { createRuntime } from "./ort.ts";
 import type { Runtime } from "./runtime.ts";
 import { openSession, type SessionOptions, type WasmSession } from "./session/session.ts";
 
+/** Options of `createSession`. */
 export interface CreateSessionOptions extends SessionOptions {
   /** Opens the runtime for nodes without a kernel; default onnxruntime-node. "none": such models are refused. */
   readonly fallback?: (() => Promise<Runtime>) | "none";

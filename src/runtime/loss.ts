@@ -5,6 +5,7 @@
 import type { Feeds } from "../core/feeds.ts";
 import type { Model } from "../onnx/index.ts";
 
+/** A loss against the float model, compiled into the graph. */
 export interface Loss {
   /** "language": KL in nats per token. "outputs": relative squared error, summed over the outputs. */
   readonly kind: "language" | "outputs";
@@ -25,6 +26,7 @@ export interface Loss {
   overall(results: readonly Feeds[]): number;
 }
 
+/** A model that gives its distance from reference values. */
 export interface ComparedModel {
   readonly model: Model;
   readonly referenceInputs: readonly string[];

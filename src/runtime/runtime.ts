@@ -4,14 +4,17 @@
 import type { Feeds } from "../core/feeds.ts";
 import type { Model } from "../onnx/index.ts";
 
+/** One model, ready to run. */
 export interface Session {
   readonly inputNames: readonly string[];
   readonly outputNames: readonly string[];
   /** Runs the graph; `fetch` names the outputs to return, all by default. */
   run(feeds: Feeds, fetch?: readonly string[]): Promise<Feeds>;
+  /** Frees the memory; the session cannot run any more. */
   release(): Promise<void>;
 }
 
+/** How a runtime opens one model. */
 export interface SessionOptions {
   /** Graph optimisations; "none" keeps every node as written. Default "all". */
   readonly optimize?: "all" | "none";
@@ -29,8 +32,10 @@ export interface ChainedRun {
   readonly links: ReadonlyMap<string, { readonly run: number; readonly output: string }>;
 }
 
+/** Opens sessions, on several threads. */
 export interface Runtime {
   readonly workers: number;
+  /** Opens a model on one of the threads. */
   open(model: Model, options?: SessionOptions): Promise<Session>;
   /** Ends the workers after the runs under way; sessions that are still open are gone. */
   close(): Promise<void>;

@@ -7,22 +7,29 @@ import type { DType } from "../core/tensor.ts";
 import { encodeModel } from "../onnx/portable.ts";
 import type { Runtime } from "./runtime.ts";
 
-interface OrtTensor {
+/** What is used of its tensors. */
+export interface OrtTensor {
   readonly type: string;
   readonly dims: readonly number[];
   readonly data: unknown;
 }
 
-interface OrtSession {
+/** What is used of an `InferenceSession` of onnxruntime-common. */
+export interface OrtSession {
   readonly inputNames: readonly string[];
   readonly outputNames: readonly string[];
+  /** Runs the model once. */
   run(feeds: Record<string, OrtTensor>, fetches: string[]): Promise<Record<string, OrtTensor>>;
+  /** Frees the memory. */
   release(): Promise<void>;
 }
 
 /** What is used of onnxruntime-web (or any module with the interface of onnxruntime-common). */
 export interface OrtModule {
-  readonly InferenceSession: { create(model: Uint8Array, options?: object): Promise<OrtSession> };
+  readonly InferenceSession: {
+    /** Opens a model. */
+    create(model: Uint8Array, options?: object): Promise<OrtSession>;
+  };
   readonly Tensor: new (type: never, data: never, dims: readonly number[]) => OrtTensor;
 }
 

@@ -15,6 +15,7 @@ import { zd } from "./zd.ts";
 export { outputError } from "./losses.ts";
 export { createLossProbe, type ProbeOptions } from "./probe.ts";
 
+/** Registered scorers; the key is the file name. */
 export const scorers = {
   "weight-error": weightError,
   lim,
@@ -24,6 +25,7 @@ export const scorers = {
   "hessian-trace": hessianTrace,
   "measured-kl": measuredKl,
 } satisfies Record<string, Scorer>;
+/** Name of a registered scorer. */
 export type ScorerName = keyof typeof scorers;
 
 /** The scorer behind a name, or the caller's own. Throws `bad-option` for an unknown name. */

@@ -24,6 +24,7 @@ export { textDataset } from "./text.ts";
 export { streamText, type TextStream } from "./text-stream.ts";
 export { findTokenizer, loadTokenizer, type TextTokenizer } from "./tokenizer.ts";
 
+/** What `openDataset` reads, and how text is cut. */
 export interface OpenDatasetOptions {
   readonly graph: Graph;
   /** Text (any extension not named here), .jsonl manifest or .npy array; undefined makes up random inputs. */

@@ -6,6 +6,7 @@ import type { Graph } from "../../onnx/types.ts";
 import { checkVocabulary, encodeStream, requireLanguageModel, resolveBos } from "./text.ts";
 import type { TextTokenizer } from "./tokenizer.ts";
 
+/** Whose ids a prompt becomes. */
 export interface EncodePromptOptions {
   readonly tokenizer: TextTokenizer;
   /** The model that will read the ids. */

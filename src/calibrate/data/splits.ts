@@ -14,6 +14,7 @@ export interface SplitSizes {
   readonly evaluate?: number | undefined;
 }
 
+/** What a split is for. */
 export type SplitName = "calibrate" | "search" | "gate" | "evaluate";
 
 /** Sample indices of each split, ascending and consecutive. */

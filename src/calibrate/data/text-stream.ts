@@ -5,6 +5,7 @@
  */
 import type { TextTokenizer } from "./tokenizer.ts";
 
+/** Tokens in, text out, as far as it is certain. */
 export interface TextStream {
   /** Text that this id completes; "" while a character is still open. */
   push(id: number): string;

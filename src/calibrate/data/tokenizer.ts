@@ -8,6 +8,7 @@ import { Tokenizer } from "@huggingface/tokenizers";
 import { BitloomError } from "../../core/errors.ts";
 import { fingerprintOf } from "./dataset.ts";
 
+/** A tokenizer as far as calibration and generation need it. */
 export interface TextTokenizer {
   /** Ids of the text alone. @throws bad-data - a part of the text has no token. */
   encode(text: string): Int32Array;

@@ -6,6 +6,7 @@ import { BitloomError } from "../../core/errors.ts";
 import type { LayerId } from "../../core/layer.ts";
 import type { QualityReport, QuantizeReport } from "../document.ts";
 
+/** Two runs side by side. */
 export interface Comparison {
   readonly version: 1;
   readonly command: "compare";
@@ -27,6 +28,7 @@ export interface Comparison {
   readonly options: Readonly<Record<string, { readonly a: unknown; readonly b: unknown }>>;
 }
 
+/** One of the runs. */
 export interface ComparedRun {
   readonly output: { readonly path: string; readonly bytes: number; readonly sha256: string };
   readonly budgetBytes: number;
@@ -37,6 +39,7 @@ export interface ComparedRun {
   readonly notices: number;
 }
 
+/** A layer that the runs treat differently. */
 export interface ChangedLayer {
   readonly name: LayerId;
   /** null where a run has no such layer. */
@@ -44,6 +47,7 @@ export interface ChangedLayer {
   readonly b: ComparedLayer | null;
 }
 
+/** What a run made of a layer. */
 export interface ComparedLayer {
   readonly format: string;
   readonly bits: number;

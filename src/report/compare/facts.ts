@@ -11,6 +11,7 @@ import {
 } from "../page/numbers.ts";
 import { type ComparedRun, type Comparison, lowestSqnr } from "./comparison.ts";
 
+/** One figure of both runs. */
 export interface ComparisonRow {
   readonly name: string;
   readonly a: string;
@@ -32,6 +33,7 @@ function points(a: number, b: number): string {
   return `${b > a ? "+" : "−"}${fixed(100 * Math.abs(b - a), 1)} points`;
 }
 
+/** The figures of both runs, as rows of a table. */
 export function comparisonRows({ a, b, quality }: Comparison): ComparisonRow[] {
   const row = (name: string, pick: (run: ComparedRun) => number, show: Show): ComparisonRow => {
     const [one, other] = [pick(a), pick(b)];

@@ -20,6 +20,7 @@ export interface GeneratedToken {
   readonly elapsedMs: number;
 }
 
+/** Options of `generateTokens`. */
 export interface GenerateOptions extends SamplingOptions {
   readonly maxNewTokens: number;
   /** Of the draws; default 0. */

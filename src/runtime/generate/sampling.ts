@@ -5,6 +5,7 @@
 import { BitloomError } from "../../core/errors.ts";
 import type { Random } from "../../core/random.ts";
 
+/** How a token is chosen. */
 export interface SamplingOptions {
   /** Divides the logits; 0 takes the most probable token. Default 0. */
   readonly temperature?: number | undefined;

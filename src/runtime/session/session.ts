@@ -15,6 +15,7 @@ import { type BuiltProgram, buildProgram } from "./open.ts";
 import { feedOf, type HostTensor, hostTensor, isStored, numbersOfBytes } from "./storage.ts";
 import { readFeeds, type Tensor, type TensorLike, tensorOf } from "./tensor.ts";
 
+/** Options of sessions everywhere. */
 export interface SessionOptions {
   /** Threads that run kernels; default one per core, at most 4. */
   readonly threads?: number;
@@ -32,6 +33,7 @@ export interface SessionOptions {
   readonly onEvent?: (event: Event) => void;
 }
 
+/** A model on the WebAssembly kernels, in the shape of an `InferenceSession`. */
 export interface WasmSession {
   readonly inputNames: readonly string[];
   readonly outputNames: readonly string[];

@@ -35,6 +35,7 @@ export class Tensor implements TensorLike {
     return elementCount(this.dims);
   }
 
+  /** The data, as tensors of onnxruntime-common give it. */
   async getData(): Promise<TensorData> {
     return this.data;
   }
