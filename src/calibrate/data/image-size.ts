@@ -3,7 +3,8 @@
  * graphs leave height and width open even where the position table fits one size only.
  */
 import { readFile } from "node:fs/promises";
-import { dirname, join } from "node:path";
+import { join } from "node:path";
+import { exportFolders } from "./export-folder.ts";
 
 export type ImageSize = readonly [height: number, width: number];
 
@@ -17,12 +18,15 @@ type Json = Readonly<Record<string, unknown>>;
  */
 export async function findImageSize(modelPath: string | undefined): Promise<ImageSize | undefined> {
   if (modelPath === undefined) return undefined;
-  const read = (name: string) => readJson(join(dirname(modelPath), name));
-  const [config, preprocessor] = await Promise.all(
-    ["config.json", "preprocessor_config.json"].map(read),
-  );
-  const found = [config.image_size, preprocessor.crop_size, preprocessor.size].map(sizeOf);
-  return found.find((size) => size !== undefined);
+  for (const folder of exportFolders(modelPath)) {
+    const [config, preprocessor] = await Promise.all(
+      ["config.json", "preprocessor_config.json"].map((name) => readJson(join(folder, name))),
+    );
+    const found = [config.image_size, preprocessor.crop_size, preprocessor.size].map(sizeOf);
+    const size = found.find((one) => one !== undefined);
+    if (size) return size;
+  }
+  return undefined;
 }
 
 function sizeOf(value: unknown): ImageSize | undefined {

@@ -7,6 +7,7 @@ import { dirname, join } from "node:path";
 import { Tokenizer } from "@huggingface/tokenizers";
 import { BitloomError } from "../../core/errors.ts";
 import { fingerprintOf } from "./dataset.ts";
+import { exportFolders } from "./export-folder.ts";
 
 /** A tokenizer as far as calibration and generation need it. */
 export interface TextTokenizer {
@@ -47,7 +48,8 @@ export async function loadTokenizer(path: string): Promise<TextTokenizer> {
 }
 
 /**
- * Loads the tokenizer at `path`, or without one the `tokenizer.json` beside the first of the neighbours that has it.
+ * Loads the tokenizer at `path`, or without one the `tokenizer.json` beside the first of the neighbours that has it, or
+ * above their folder if that is called "onnx".
  *
  * @param neighbours - files: the model, the text.
  * @param reader - what needs it, for the message: "The prompt".
@@ -59,7 +61,7 @@ export async function findTokenizer(
   reader: string,
 ): Promise<TextTokenizer> {
   if (path !== undefined) return loadTokenizer(path);
-  const folders = new Set(neighbours.map((file) => dirname(file)));
+  const folders = new Set(neighbours.flatMap(exportFolders));
   const places = [...folders].map((folder) => join(folder, "tokenizer.json"));
   for (const place of places) if (await exists(place)) return loadTokenizer(place);
   throw new BitloomError(

@@ -2,7 +2,7 @@ import { existsSync, readFileSync } from "node:fs";
 import { writeFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { describe, expect, test } from "vitest";
-import { loadTokenizer } from "../../../src/calibrate/data/tokenizer.ts";
+import { findTokenizer, loadTokenizer } from "../../../src/calibrate/data/tokenizer.ts";
 import { temporaryFolder, wordTokenizer, writeTokenizer } from "./tokenizers.ts";
 
 describe("loadTokenizer", () => {
@@ -31,6 +31,17 @@ describe("loadTokenizer", () => {
   ])("%s", async (_, template, config, bos) => {
     const tokenizer = await loadTokenizer(await writeTokenizer(wordTokenizer(template), config));
     expect(tokenizer.bos).toBe(bos);
+  });
+
+  test("is found beside the model, and above a folder called onnx", async () => {
+    const folder = await writeTokenizer(wordTokenizer(false));
+    for (const model of ["model.onnx", "onnx/model.onnx"]) {
+      const found = await findTokenizer(undefined, [join(folder, model)], "The test");
+      expect(found.vocabularySize).toBe(6);
+    }
+    await expect(
+      findTokenizer(undefined, [join(folder, "other/model.onnx")], "The test"),
+    ).rejects.toThrow("needs a tokenizer");
   });
 
   test("mask and most tokens come from the config; 1e30 is no limit", async () => {
