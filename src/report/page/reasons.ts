@@ -41,7 +41,8 @@ function remarkOn({ nextUpgrade, lastDowngrade }: ReportedLayer, price: number):
   if (nextUpgrade && nextUpgrade.lossPerByte > slack * price) {
     return " Worth it, but it did not fit with the others.";
   }
-  if (lastDowngrade && lastDowngrade.lossPerByte * slack < price) {
+  const cost = lastDowngrade?.lossPerByte ?? 0;
+  if (cost > 0 && cost * slack < price) {
     return " Cheap, but nothing better fits the freed bytes.";
   }
   return "";
