@@ -22,7 +22,7 @@ export const skipNote =
 
 if (skipNote !== "") console.log(`The browser tests do not run${skipNote}.`);
 
-const switches = [
+export const switches = [
   "--no-sandbox",
   "--disable-gpu",
   "--disable-quic",

@@ -75,6 +75,8 @@ export function logDomain(values: readonly number[]): [number, number] {
 }
 
 export const plainTick = (value: number): string =>
-  value >= 1e-3 && value < 1e6
+  value >= 1e-3 && value < 1e4
     ? String(Number(value.toPrecision(3)))
-    : significant(value, 1).replace("1 × ", "").replace(" × ", "·");
+    : significant(value, 1)
+        .replace(/^1\s×\s/, "")
+        .replace(/\s×\s/, "·");

@@ -16,8 +16,8 @@ export interface Depth {
     readonly end: number;
     readonly label: string;
   }[];
-  /** "layers", where labels are numbers of these; empty otherwise. */
-  readonly unit: string;
+  /** Labels are numbers, not names. */
+  readonly hasNumbers: boolean;
 }
 
 interface PlacedLayer {
@@ -28,7 +28,7 @@ interface PlacedLayer {
 export function depthOf(layers: readonly PlacedLayer[]): Depth {
   const names = layers.map(({ name }) => name);
   const blocks = [...new Set(layers.flatMap(({ block }) => block ?? []))];
-  const { of, labels } = blockLabels(blocks);
+  const { hasNumbers, labels } = blockLabels(blocks);
   const stretches: { start: number; end: number; label: string; block: string | null }[] = [];
   for (const [at, { block }] of layers.entries()) {
     const last = stretches.at(-1);
@@ -38,7 +38,7 @@ export function depthOf(layers: readonly PlacedLayer[]): Depth {
       stretches.push({ start: at, end: at + 1, label, block });
     }
   }
-  return { names, short: shortNames(names), stretches, unit: of };
+  return { names, short: shortNames(names), stretches, hasNumbers };
 }
 
 /** Left of the first layer, for the values of the other axis; the same in every chart. */
@@ -62,7 +62,7 @@ const leastStretch = 10;
 
 /** Borders of blocks, their labels, and what the axis shows. */
 export function depthMarks(plot: Plot, depth: Depth, size: ChartSize): Markish[] {
-  const { stretches, names, unit } = depth;
+  const { stretches, names, hasNumbers } = depth;
   const step = layerWidth(depth, size);
   const labelled = stretches.filter(({ label }) => label !== "");
   const labels = everyLabelThatFits(
@@ -72,13 +72,9 @@ export function depthMarks(plot: Plot, depth: Depth, size: ChartSize): Markish[]
       x: (start + end) / 2,
     })),
   );
-  const [of, count] = [unit === "" || unit === "block" ? "blocks" : unit, labelled.length];
-  const axis =
-    count > 0
-      ? `${of} in the order of the graph →`
-      : names.length > 1
-        ? `${names.length} layers in the order of the graph →`
-        : "the only layer";
+  const count = labelled.length;
+  const by = count === 0 ? "" : hasNumbers ? ", numbered by block" : ", named by block";
+  const axis = names.length > 1 ? `${names.length} layers in order${by} →` : "the only layer";
   const below = { frameAnchor: "bottom", lineAnchor: "top", fill: "var(--soft)" } as const;
   return [
     step * names.length >= leastStretch * stretches.length

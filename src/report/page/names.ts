@@ -26,19 +26,18 @@ export function cutMiddle(text: string, most: number): string {
 /** Last part of a path. */
 export const fileName = (path: string): string => path.split(/[/\\]/).pop() || path;
 
-/** "layers.0", "layers.1", … give what they share and "0", "1", …; names of other forms are shortened. */
+/** "layers.0", "layers.1", … become "0", "1", …; names of other forms are shortened. */
 export function blockLabels(names: readonly string[]): {
-  /** What the labels are numbers of, "layers"; empty where they are names. */
-  readonly of: string;
+  readonly hasNumbers: boolean;
   readonly labels: readonly string[];
 } {
-  const numbered = names.map((name) => /^(.*?)[._/]?(\d+)$/.exec(name));
+  const numbered = names.map((name) => /^(.*?)(\d+)$/.exec(name));
   const stems = new Set(numbered.map((match) => match?.[1]));
-  if (stems.size === 1 && numbered[0]) {
-    const of = (numbered[0][1].split(/[/.]/).filter(Boolean).pop() ?? "").trim();
-    return { of, labels: numbered.map((match) => match?.[2] ?? "") };
-  }
-  return { of: "", labels: shortNames(names).map((name) => cutMiddle(name, 14)) };
+  const hasNumbers = names.length > 0 && stems.size === 1 && numbered[0] !== null;
+  const labels = hasNumbers
+    ? numbered.map((match) => match?.[2] ?? "")
+    : shortNames(names).map((name) => cutMiddle(name, 14));
+  return { hasNumbers, labels };
 }
 
 /** The change, unless it makes two names the same or leaves one empty. */

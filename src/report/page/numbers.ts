@@ -15,9 +15,11 @@ export function byteSize(bytes: number): string {
   return unit === 0 ? `${grouped(bytes)} bytes` : `${value.toFixed(1)} ${units[unit]}`;
 }
 
+const noBreak = "\u00a0";
+
 const superscripts = "⁰¹²³⁴⁵⁶⁷⁸⁹";
 
-/** Three significant digits: "0.0123", "1.2 × 10⁻⁵", "0". */
+/** Three significant digits: "0.0123", "1.2 × 10⁻⁵", "0"; lines do not break in it. */
 export function significant(value: number, digits = 3): string {
   if (value === 0) return "0";
   if (!Number.isFinite(value)) return value > 0 ? "∞" : "−∞";
@@ -25,7 +27,9 @@ export function significant(value: number, digits = 3): string {
   if (size >= 1e-3 && size < 1e6) return minus(groupedDigits(value.toPrecision(digits)));
   const [mantissa, exponent] = value.toExponential(Math.max(0, digits - 2)).split("e");
   const power = [...String(Math.abs(Number(exponent)))].map((digit) => superscripts[Number(digit)]);
-  return minus(`${mantissa} × 10${Number(exponent) < 0 ? "⁻" : ""}${power.join("")}`);
+  return minus(
+    `${mantissa}${noBreak}×${noBreak}10${Number(exponent) < 0 ? "⁻" : ""}${power.join("")}`,
+  );
 }
 
 /** toPrecision writes 123456 as 1.23e+5. */
@@ -36,7 +40,7 @@ const groupedDigits = (text: string): string =>
 
 export const fixed = (value: number, digits: number): string => minus(value.toFixed(digits));
 
-/** "3.4 %" with a thin space, so that lines do not break in it. */
+/** "3.4%". */
 export const percent = (share: number, digits = 1): string => `${fixed(100 * share, digits)}%`;
 
 /** "+3.4%" or "−1.2%". */
@@ -50,8 +54,8 @@ export const decibel = (db: number | null): string =>
 /** "12 ms", "3.8 s", "2 min 5 s", "1 h 3 min". */
 export function duration(ms: number): string {
   if (ms < 1000) return `${Math.round(ms)} ms`;
-  const seconds = ms / 1000;
-  if (seconds < 59.95) return `${seconds.toFixed(1)} s`;
+  const seconds = Math.round(ms / 100) / 10;
+  if (seconds < 60) return `${seconds.toFixed(1)} s`;
   const minutes = Math.floor(seconds / 60);
   return minutes < 60
     ? `${minutes} min ${Math.floor(seconds % 60)} s`

@@ -6,7 +6,7 @@ import { marginLeft } from "../depth.ts";
 import { figure } from "../figure.ts";
 import { html } from "../html.ts";
 import { fixed, grouped, significant, times } from "../numbers.ts";
-import { type Chart, labelsThatFit } from "../plots.ts";
+import { type Chart, labelsThatFit, textWidth } from "../plots.ts";
 import type { PageInput, Section } from "../section.ts";
 
 export function frontierSection({ report, pen }: PageInput): Section | null {
@@ -106,6 +106,12 @@ export function frontierChart(runs: readonly Decided[]): Chart {
       const bottom = 40;
       const right2 = 14;
       const perBit = (size.width - marginLeft - right2) / (right * 1.02 - from);
+      const labelled = (plans: readonly UniformPoint[]) =>
+        labelsThatFit(
+          plans
+            .filter(({ label }) => label !== "")
+            .map((plan) => ({ ...plan, at: (plan.bits - from) * perBit, text: plan.label })),
+        );
       return {
         height,
         ...{ marginLeft, marginRight: right2, marginBottom: bottom, marginTop: top },
@@ -156,23 +162,23 @@ export function frontierChart(runs: readonly Decided[]): Chart {
               title: ({ format, bits, loss }: UniformPoint) =>
                 `${format}, ${fixed(bits, 3)} bits per weight, loss ${significant(loss)}`,
             }),
-            plot.text(
-              labelsThatFit(
-                inside(uniform)
-                  .filter(({ label }) => label !== "")
-                  .map((point) => ({ ...point, at: point.bits * perBit, text: point.label })),
+            // Beside its mark, on the side where there is room.
+            (["start", "end"] as const).map((textAnchor) =>
+              plot.text(
+                labelled(inside(uniform)).filter(
+                  ({ at, text }) =>
+                    at + textWidth(text) > (right * 1.02 - from) * perBit ===
+                    (textAnchor === "end"),
+                ),
+                {
+                  ...{ x: "bits", y: "loss", text: "text", textAnchor },
+                  dy: -10,
+                  dx: textAnchor === "start" ? 4 : 2,
+                  stroke: "var(--paper)",
+                  strokeWidth: 4,
+                  fill: "var(--other)",
+                },
               ),
-              {
-                x: "bits",
-                y: "loss",
-                text: "text",
-                dy: -10,
-                textAnchor: "start",
-                dx: 4,
-                stroke: "var(--paper)",
-                strokeWidth: 4,
-                fill: "var(--other)",
-              },
             ),
           ]),
           points.map(({ written }, run) =>

@@ -1,7 +1,7 @@
 /** How the error grows on its way through the network, layer after layer and one by one. */
 import type { PlotOptions } from "@observablehq/plot";
 import type { ErrorGrowthReport, PropagationReport, QuantizeReport } from "../../document.ts";
-import { logDomain, logTicks, valueMarks } from "../axes.ts";
+import { logDomain, logTicks, plainTick, valueMarks } from "../axes.ts";
 import {
   type Depth,
   depthMarks,
@@ -165,7 +165,8 @@ function growthChart(series: readonly Series[], depth: Depth): Chart {
       marks: [
         valueMarks(plot, {
           ticks: logTicks(domain, 5),
-          show: (value) => `${Number((100 * value).toPrecision(2))}%`,
+          show: (value) =>
+            value < 10 ? `${Number((100 * value).toPrecision(2))}%` : `${plainTick(value)}×`,
           label: "error in the input",
         }),
         depthMarks(plot, depth, size),
