@@ -345,6 +345,7 @@ describe("stopping", () => {
     "plan",
     "gate",
     "propagate",
+    "growth",
     "quantize",
     "compare",
     "evaluate",

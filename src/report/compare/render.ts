@@ -70,7 +70,7 @@ function opening(comparison: Comparison): Markup {
 ${dataTable({
   caption: "Both runs, and B against A; intervals in brackets hold with 95% confidence",
   columns: [
-    { title: "" },
+    { title: "measure" },
     { title: "A", align: "right" },
     { title: "B", align: "right" },
     { title: "B against A", align: "right" },

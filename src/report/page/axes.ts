@@ -1,6 +1,6 @@
 /** Value axes: thin lines across the chart, labels left of it, what is measured on top. */
 import type { Markish } from "@observablehq/plot";
-import { significant } from "./numbers.ts";
+import { scientific } from "./numbers.ts";
 import type { Plot } from "./plots.ts";
 
 export interface ValueAxis {
@@ -74,9 +74,10 @@ export function logDomain(values: readonly number[]): [number, number] {
   return low === high ? [low / 2, high * 2] : [low, high];
 }
 
+/** "0.05", "2000", "10⁻⁴", "5·10⁵". */
 export const plainTick = (value: number): string =>
-  value >= 1e-3 && value < 1e4
+  value === 0 || (value >= 1e-3 && value < 1e4)
     ? String(Number(value.toPrecision(3)))
-    : significant(value, 1)
+    : scientific(value, 0)
         .replace(/^1\s×\s/, "")
         .replace(/\s×\s/, "·");

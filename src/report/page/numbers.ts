@@ -25,7 +25,12 @@ export function significant(value: number, digits = 3): string {
   if (!Number.isFinite(value)) return value > 0 ? "∞" : "−∞";
   const size = Math.abs(value);
   if (size >= 1e-3 && size < 1e6) return minus(groupedDigits(value.toPrecision(digits)));
-  const [mantissa, exponent] = value.toExponential(Math.max(0, digits - 2)).split("e");
+  return scientific(value, Math.max(0, digits - 2));
+}
+
+/** "1.2 × 10⁻⁵". */
+export function scientific(value: number, decimals: number): string {
+  const [mantissa, exponent] = value.toExponential(decimals).split("e");
   const power = [...String(Math.abs(Number(exponent)))].map((digit) => superscripts[Number(digit)]);
   return minus(
     `${mantissa}${noBreak}×${noBreak}10${Number(exponent) < 0 ? "⁻" : ""}${power.join("")}`,

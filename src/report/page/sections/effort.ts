@@ -36,7 +36,7 @@ function timeTable({ timings, preflight }: QuantizeReport) {
       { title: "stage" },
       { title: "took", align: "right" },
       ...(hasEstimates ? [{ title: "estimated", align: "right" } as const] : []),
-      { title: "" },
+      { title: "beside each other" },
     ],
     rows: rows.map(({ stage, ms, estimate }) => [
       stage,
