@@ -51,6 +51,10 @@ const { values: given } = readArguments("bench:quality", {
   scorers: names("of mixed plans", keys<ScorerName>(scorers)),
   allocators: names("of mixed plans", keys<AllocatorName>(allocators)),
   corrections: names("of propagated plans", corrections),
+  "propagated-bits": numbers(
+    "bits at which mixed plans are propagated too, which takes several times as long",
+    [2, 3, 4],
+  ),
   python: repeated("a Python with packages of benchmarks/rivals/; python3 by default"),
   quick: flag("2 to 4 bits, few methods, few windows: a look, no result"),
   results: file("where results go; benchmarks/results/quality-NAME.jsonl by default"),
@@ -86,12 +90,16 @@ process.once("SIGINT", () => {
 });
 
 const propagations: readonly Propagation[] = ["one-by-one", ...args.corrections];
+/** At high widths there is next to nothing to propagate; the default is propagated everywhere. */
+const propagationsAt = (bits: number) => (bits <= 4 ? propagations : propagations.slice(0, 1));
+const ofMixed = (bits: number) =>
+  args["propagated-bits"].includes(bits) ? propagations : propagations.slice(0, 1);
 const bench = openBench(subject, journal, progress);
 try {
   const weights = await bench.weights();
   const uniform = await measureUniform(bench, {
     quantizers: args.quantizers,
-    propagations,
+    propagationsAt,
     widths: widths.filter((width) => between(width)),
   });
   const best = bestUniform(uniform);
@@ -101,12 +109,12 @@ try {
   const budgets = budgetsFor(new Map(reference.map(({ bits, bytes }) => [bits, bytes])), args.bits);
   const scored = await scoreAll(bench, args.scorers);
   const mixed = await measureMixed(bench, scored, {
-    ...{ allocators: args.allocators, propagations, budgets },
+    ...{ allocators: args.allocators, propagationsAt: ofMixed, budgets },
   });
   const rivals = await measureRivals(bench, args.python.length > 0 ? args.python : ["python3"]);
   const ours: Entry[] = [];
   for (const { bits, bytes } of budgets) {
-    for (const propagation of propagations) {
+    for (const propagation of new Set([...propagationsAt(bits), "auto" as const])) {
       ours.push(await defaultEntry(bench, `${bits} bits`, { budgetBytes: bytes, propagation }));
     }
   }

@@ -2,7 +2,14 @@
  * A file of finished pieces of a long run, so that an interrupted run goes on where it ended. Invariant: a piece is
  * reused only under the fingerprint that it was made under.
  */
-import { appendFileSync, existsSync, mkdirSync, readFileSync, rmSync } from "node:fs";
+import {
+  appendFileSync,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { dirname } from "node:path";
 
 export interface Journal {
@@ -28,18 +35,19 @@ interface Entry {
 /** Values go through JSON, so that a resumed run sees what the first one saw. */
 export function openJournal(path: string, fingerprint: string): Journal {
   mkdirSync(dirname(path), { recursive: true });
-  const found = existsSync(path) ? readEntries(path) : [];
+  const text = existsSync(path) ? readFileSync(path, "utf8") : "";
+  const found = readEntries(text);
   const own = found.filter((entry) => entry.fingerprint === fingerprint);
   const dropped = own.length < found.length;
-  if (dropped) rmSync(path);
+  // What was dropped or cut off would spoil what follows.
+  writeFileSync(path, own.map((entry) => `${JSON.stringify(entry)}\n`).join(""));
   const pieces = new Map(own.map(({ key, value }) => [key, value]));
   const put = (key: string, value: unknown) => {
-    const text = JSON.stringify({ fingerprint, key, value } satisfies Entry);
-    appendFileSync(path, `${text}\n`);
-    pieces.set(key, (JSON.parse(text) as Entry).value);
+    const line = JSON.stringify({ fingerprint, key, value } satisfies Entry);
+    appendFileSync(path, `${line}\n`);
+    pieces.set(key, (JSON.parse(line) as Entry).value);
   };
-  if (dropped) for (const { key, value } of own) put(key, value);
-  const journal: Journal = {
+  return {
     resumed: own.length,
     dropped,
     has: (key) => pieces.has(key),
@@ -51,18 +59,15 @@ export function openJournal(path: string, fingerprint: string): Journal {
     },
     remove: () => rmSync(path, { force: true }),
   };
-  return journal;
 }
 
 /** The last line of a run that was killed may be cut off. */
-function readEntries(path: string): Entry[] {
-  return readFileSync(path, "utf8")
-    .split("\n")
-    .flatMap((line) => {
-      try {
-        return line === "" ? [] : [JSON.parse(line) as Entry];
-      } catch {
-        return [];
-      }
-    });
+function readEntries(text: string): Entry[] {
+  return text.split("\n").flatMap((line) => {
+    try {
+      return line === "" ? [] : [JSON.parse(line) as Entry];
+    } catch {
+      return [];
+    }
+  });
 }

@@ -16,7 +16,7 @@ import { measureFile, type WrittenFile } from "./files.ts";
 import type { Bench } from "./measure.ts";
 import type { Propagation } from "./plan.ts";
 
-export interface DefaultRun extends Omit<WrittenFile, "floatLayers"> {
+export interface DefaultRun extends Pick<WrittenFile, "bytes" | "quality"> {
   /** What the gates decided: "plan" or "uniform", "sequential" or "one-shot" (null without propagation). */
   readonly plan: string;
   readonly propagation: string | null;

@@ -38,17 +38,18 @@ export async function measureMixed(
   scored: Scores,
   options: {
     readonly allocators: readonly AllocatorName[];
-    readonly propagations: readonly Propagation[];
     readonly budgets: readonly Budget[];
+    /** How layers are rounded at a budget. */
+    readonly propagationsAt: (bits: number) => readonly Propagation[];
   },
 ): Promise<Entry[]> {
-  const { allocators, propagations, budgets } = options;
+  const { allocators, propagationsAt, budgets } = options;
   const wanted: { readonly plan: Plan; readonly key: Entry["key"]; readonly budget: Budget }[] = [];
   for (const budget of budgets) {
     for (const [scorer, layers] of scored) {
       for (const allocator of allocators) {
         const picks = await allocateBits({ layers, budgetBytes: budget.bytes, allocator });
-        for (const propagation of propagations) {
+        for (const propagation of propagationsAt(budget.bits)) {
           const key = { kind: "mixed", scorer, allocator, propagation, bits: budget.bits };
           wanted.push({ plan: { quantizer: "gptq", propagation, picks }, key, budget });
         }

@@ -67,7 +67,10 @@ export async function measureRivals(bench: Bench, pythons: readonly string[]): P
           if (failure) progress.note(`without ${tool}, ${method}: ${failure}`);
           if (failure) return null;
           try {
-            return { tool, version, method, ...(await measureFile(subject, output)) };
+            const written = await measureFile(subject, output);
+            if (written.bytes < written.floatBytes) return { tool, version, method, ...written };
+            progress.note(`without ${tool}, ${method}: its weights are no smaller than in float`);
+            return null;
           } catch (error) {
             progress.note(`without ${tool}, ${method}: its file does not run: ${error}`);
             return null;

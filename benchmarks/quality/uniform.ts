@@ -14,18 +14,19 @@ export interface UniformEntry extends Entry {
   readonly format: string;
 }
 
-/** Formats of a width that are propagated too: the best ones without. Propagation takes several times as long. */
-const propagatedFormats = 2;
+/** Formats of a width that are propagated too: the best without. Propagation takes several times as long. */
+const propagatedFormats = 1;
 
 export async function measureUniform(
   bench: Bench,
   options: {
     readonly quantizers: readonly QuantizerName[];
-    readonly propagations: readonly Propagation[];
     readonly widths: readonly number[];
+    /** How layers are rounded at a width. */
+    readonly propagationsAt: (bits: number) => readonly Propagation[];
   },
 ): Promise<UniformEntry[]> {
-  const { quantizers, propagations, widths } = options;
+  const { quantizers, propagationsAt, widths } = options;
   const all = uniformPlans(await bench.scores("gptq", "weight-error"));
   const plans = all.filter(({ format }) => widths.includes(format.bits));
   const entries: UniformEntry[] = [];
@@ -42,14 +43,15 @@ export async function measureUniform(
   };
   for (const quantizer of quantizers) {
     await add(quantizer, "one-by-one", plans);
-    const best = widths.flatMap((bits) =>
-      ranked(entries.filter((one) => one.quantizer === quantizer && one.bits === bits))
+    for (const bits of widths) {
+      const own = entries.filter((one) => one.quantizer === quantizer && one.bits === bits);
+      const best = ranked(own)
         .slice(0, propagatedFormats)
-        .map(({ format }) => format),
-    );
-    const propagated = plans.filter(({ format }) => best.includes(format.id));
-    for (const propagation of propagations) {
-      if (propagation !== "one-by-one") await add(quantizer, propagation, propagated);
+        .map(({ format }) => format);
+      const propagated = plans.filter(({ format }) => best.includes(format.id));
+      for (const propagation of propagationsAt(bits)) {
+        if (propagation !== "one-by-one") await add(quantizer, propagation, propagated);
+      }
     }
   }
   return entries;

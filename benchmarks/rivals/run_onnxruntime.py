@@ -1,4 +1,4 @@
-"""ONNX Runtime's own tools: weight-only MatMulNBits by five methods, and dynamic int8."""
+"""ONNX Runtime's own tools: weight-only MatMulNBits by five methods, and dynamic int8, which rounds activations too."""
 
 import copy
 
@@ -68,10 +68,10 @@ methods = {
     "k_quant, 8 bits": quantize(all_bits(8)),
     "gptq, 4 bits": quantize(gptq),
     "hqq, 4 bits": quantize(hqq(4)),
-    "quantize_dynamic, int8": lambda path, output, feeds: quantize_dynamic(
+    "dynamic int8": lambda path, output, feeds: quantize_dynamic(
         path, output, weight_type=QuantType.QInt8
     ),
-    "quantize_dynamic, int8 per channel": lambda path, output, feeds: quantize_dynamic(
+    "dynamic int8, per channel": lambda path, output, feeds: quantize_dynamic(
         path, output, weight_type=QuantType.QInt8, per_channel=True
     ),
 }

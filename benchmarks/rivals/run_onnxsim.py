@@ -26,9 +26,8 @@ def mixed(path, output, feeds):
 
 
 methods = {
-    "matmul_nbits, 4 bits": data_free(onnxsim.quantize_weight_only_matmul_nbits),
+    "matmul_nbits, 4 bits": data_free(onnxsim.quantize_weight_only_matmul_nbits, 21),
     "int4": data_free(onnxsim.quantize_weight_only_int4, 21),
-    "int4, hqq": data_free(onnxsim.quantize_weight_only_int4_hqq, 21),
     "int4, gptq": corrected(onnxsim.apply_gptq),
     "int4, gptaq": corrected(onnxsim.apply_gptaq),
     "int4, qronos": corrected(onnxsim.apply_qronos),

@@ -1,0 +1,58 @@
+/**
+ * What is made of the committed results of `bench:quality`: pictures and the generated parts of the README. Pure but
+ * for reading results, so that a test can tell whether they are up to date.
+ */
+import { existsSync } from "node:fs";
+import { qualityPictures } from "../charts/quality.ts";
+import { readResults, resultsPath } from "../harness/results.ts";
+import { type QualityResults, toQualityResults } from "./points.ts";
+import { methodsTable, rivalsTable, scorersTable, verdict } from "./tables.ts";
+
+/** Models whose results are committed. */
+export const publishedModels = ["tiny-lm", "stories260k"] as const;
+
+export interface PublishedFile {
+  /** From the project's folder. */
+  readonly path: string;
+  readonly text: string;
+}
+
+function publishedResults(): QualityResults[] {
+  return publishedModels
+    .map((model) => resultsPath(`quality-${model}`))
+    .filter((path) => existsSync(path))
+    .map((path) => toQualityResults(readResults(path)));
+}
+
+export const picturePath = (model: string, name: string): string =>
+  `benchmarks/results/quality-${model}-${name}.svg`;
+
+export function committedPictures(): PublishedFile[] {
+  return publishedResults().flatMap((results) =>
+    qualityPictures(results).map(({ name, svg }) => ({
+      path: picturePath(results.model, name),
+      text: svg,
+    })),
+  );
+}
+
+/** The README with its generated parts made anew: `<!-- results:NAME:begin -->` to `<!-- results:NAME:end -->`. */
+export function readmeWithResults(readme: string): string {
+  const results = publishedResults();
+  const parts = new Map([
+    ...results.flatMap((one): [string, string][] => [
+      [`${one.model}`, methodsTable(one)],
+      [`${one.model}-rivals`, rivalsTable(one)],
+    ]),
+    ["scorers", scorersTable(results)],
+    ["verdict", results.map((one) => `- ${verdict(one)}`).join("\n")],
+  ]);
+  return [...parts].reduce((text, [name, content]) => replacePart(text, name, content), readme);
+}
+
+function replacePart(text: string, name: string, content: string): string {
+  const [begin, end] = [`<!-- results:${name}:begin -->`, `<!-- results:${name}:end -->`];
+  const [from, to] = [text.indexOf(begin), text.indexOf(end)];
+  if (from < 0 || to < from) throw new Error(`README.md has no part between ${begin} and ${end}`);
+  return `${text.slice(0, from + begin.length)}\n\n${content}\n\n${text.slice(to)}`;
+}
