@@ -37,6 +37,7 @@ const stageTitles: Readonly<Record<string, string>> = {
   quantize: "quantize",
   evaluate: "evaluate",
   save: "save",
+  growth: "error growth",
   compare: "compare scores",
   generate: "generate",
 };

@@ -31,6 +31,7 @@ header { padding-top: 2.5rem; }
 h1 { margin: 0.25rem 0 0.75rem; font-size: clamp(1.75rem, 1.2rem + 2.4vw, 2.75rem); line-height: 1.12; letter-spacing: -0.022em; font-weight: 700; text-wrap: balance; }
 h2 { margin: 0 0 0.5rem; font-size: 1.3rem; line-height: 1.25; letter-spacing: -0.012em; text-wrap: balance; }
 h3 { margin: 1.5rem 0 0.5rem; font-size: 1rem; }
+h3:first-child { margin-top: 0; }
 .lead { margin: 0; max-width: 44rem; font-size: 1.125rem; text-wrap: pretty; }
 p { margin: 0 0 0.75rem; text-wrap: pretty; }
 .soft, figcaption, caption, summary, dt { color: var(--soft); }
@@ -120,7 +121,8 @@ footer { padding-block: 1.5rem 3rem; color: var(--soft); font-size: 0.8125rem; }
   main > section { padding-block: 1rem; }
   main > section.split { display: block; }
   .drawing.wide { display: block; } .drawing.narrow { display: none; }
-  .scroll { overflow: visible; }
+  .scroll { overflow: visible; background: none; }
+  thead button::after { content: none !important; }
   figure, tr, .tiles, .promises li { break-inside: avoid; }
   h2, h3, thead { break-after: avoid; }
 }

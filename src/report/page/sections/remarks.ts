@@ -25,7 +25,7 @@ export function remarksSection({ report }: PageInput): Section {
 }
 
 /** Equal notices once; the layers they are about follow. */
-export function noticeList(notices: readonly Notice[]): Markup {
+function noticeList(notices: readonly Notice[]): Markup | null {
   const groups = new Map<
     string,
     { readonly message: string; readonly layers: string[]; count: number }
@@ -37,7 +37,7 @@ export function noticeList(notices: readonly Notice[]): Markup {
     if (layer !== undefined) group.layers.push(layer);
     groups.set(key, group);
   }
-  if (groups.size === 0) return html`<p>No notices.</p>`;
+  if (groups.size === 0) return null;
   return html`<h3>Notices</h3>
 <ul class="list">${[...groups.values()].map(
     ({ message, layers, count }) =>
