@@ -53,7 +53,7 @@ const { values: given } = readArguments("bench:quality", {
   corrections: names("of propagated plans", corrections),
   "propagated-bits": numbers(
     "bits at which mixed plans are propagated too, which takes several times as long",
-    [2, 3, 4],
+    [3],
   ),
   python: repeated("a Python with packages of benchmarks/rivals/; python3 by default"),
   quick: flag("2 to 4 bits, few methods, few windows: a look, no result"),
@@ -89,17 +89,19 @@ process.once("SIGINT", () => {
   process.exit(130);
 });
 
-const propagations: readonly Propagation[] = ["one-by-one", ...args.corrections];
-/** At high widths there is next to nothing to propagate; the default is propagated everywhere. */
-const propagationsAt = (bits: number) => (bits <= 4 ? propagations : propagations.slice(0, 1));
-const ofMixed = (bits: number) =>
-  args["propagated-bits"].includes(bits) ? propagations : propagations.slice(0, 1);
+const plain: readonly Propagation[] = ["one-by-one"];
+const propagations: readonly Propagation[] = [...plain, ...args.corrections];
+/** At high widths there is next to nothing to propagate, and propagation takes several times as long. */
+const ofUniform = (bits: number) => (bits <= 4 ? propagations : plain);
+const ofMixed = (bits: number) => (args["propagated-bits"].includes(bits) ? propagations : plain);
+const ofDefault = (bits: number): Iterable<Propagation> =>
+  new Set([...(Number.isInteger(bits) ? ofUniform(bits) : plain), "auto"]);
 const bench = openBench(subject, journal, progress);
 try {
   const weights = await bench.weights();
   const uniform = await measureUniform(bench, {
     quantizers: args.quantizers,
-    propagationsAt,
+    propagationsAt: ofUniform,
     widths: widths.filter((width) => between(width)),
   });
   const best = bestUniform(uniform);
@@ -114,7 +116,7 @@ try {
   const rivals = await measureRivals(bench, args.python.length > 0 ? args.python : ["python3"]);
   const ours: Entry[] = [];
   for (const { bits, bytes } of budgets) {
-    for (const propagation of new Set([...propagationsAt(bits), "auto" as const])) {
+    for (const propagation of ofDefault(bits)) {
       ours.push(await defaultEntry(bench, `${bits} bits`, { budgetBytes: bytes, propagation }));
     }
   }

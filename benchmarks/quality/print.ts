@@ -3,7 +3,7 @@
  */
 import { readResults } from "../harness/results.ts";
 import { toQualityResults } from "./points.ts";
-import { methodsTable, rivalsTable, scorersTable, verdict } from "./tables.ts";
+import { methodsTable, propagationTable, rivalsTable, scorersTable, verdict } from "./tables.ts";
 
 export function printSummary(path: string): void {
   const results = toQualityResults(readResults(path));
@@ -14,5 +14,7 @@ export function printSummary(path: string): void {
   console.log(methodsTable(results));
   console.log(`\nKL against the best uniform plan at 2 / 3 / 4 bits, and rank correlation\n`);
   console.log(scorersTable([results]));
+  console.log("\nKL of mixed plans: one by one / qep / auto\n");
+  console.log(propagationTable([results]));
   console.log(`\n${rivalsTable(results)}\n\n${verdict(results)}\n\nresults: ${path}`);
 }

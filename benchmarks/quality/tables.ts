@@ -89,6 +89,35 @@ export function scorersTable(results: readonly QualityResults[]): string {
   return markdownTable(["scorer", ...head], rows);
 }
 
+/** KL of mixed plans as they are rounded: one by one, and propagated, where that was measured. */
+export function propagationTable(results: readonly QualityResults[]): string {
+  const propagations = ["one-by-one", "qep", "auto"];
+  const mixed = results.map(({ model, points }) => ({
+    model,
+    points: where(points, { kind: "mixed" }),
+  }));
+  const [first] = mixed;
+  const bits = distinct(where(first.points, { propagation: "auto" }), "bits")[0];
+  const allocators = distinct(first.points, "allocator").filter((name) => name !== "uniform");
+  const columns = mixed.flatMap(({ model, points }) =>
+    allocators.map((allocator) => ({
+      head: `${model}, \`${allocator}\``,
+      cell: (scorer: string) =>
+        propagations
+          .map((propagation) => {
+            const [one] = where(points, { scorer, allocator, propagation, bits });
+            return one ? number(one.kl) : "–";
+          })
+          .join(" / "),
+    })),
+  );
+  const rows = distinct(first.points, "scorer").map((scorer) => [
+    `\`${scorer}\``,
+    ...columns.map(({ cell: text }) => text(scorer)),
+  ]);
+  return markdownTable(["scorer", ...columns.map(({ head }) => head)], rows);
+}
+
 /** Other tools beside the default at their bytes. */
 export function rivalsTable({ points }: QualityResults): string {
   const rows = matches(points, "rival").map(({ other, ours, difference }) => [
