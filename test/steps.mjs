@@ -4,7 +4,7 @@
  * A step that fails ends the run with its exit code.
  */
 import { spawnSync } from "node:child_process";
-import { existsSync, readFileSync, rmSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -24,7 +24,10 @@ const steps = {
     return 0;
   },
   lint: () => node("@biomejs/biome", "bin/biome", ["check", "--error-on-warnings", "."]),
-  build: () => node("typescript", "bin/tsc", ["-p", "tsconfig.build.json"]),
+  build: () => {
+    removeStale();
+    return node("typescript", "bin/tsc", ["-p", "tsconfig.build.json"]);
+  },
   benchmarks: () => node("typescript", "bin/tsc", ["-p", "tsconfig.json"]),
   types: () => node("typescript", "bin/tsc", ["-p", "tsconfig.json", "--noEmit"]),
   docs: () => node("typedoc", "bin/typedoc", ["--logLevel", "Warn"]),
@@ -45,6 +48,19 @@ for (const [index, name] of names.entries()) {
   const seconds = ((performance.now() - start) / 1000).toFixed(1);
   console.log(`    ${name} ${status === 0 ? "done" : "FAILED"} after ${seconds} s`);
   if (status !== 0) process.exit(status);
+}
+
+/** Removes what was built of sources that are gone: it would become part of the package. */
+function removeStale() {
+  for (const top of ["src", "native"]) {
+    const built = join(root, "dist", top);
+    if (!existsSync(built)) continue;
+    for (const file of readdirSync(built, { recursive: true, encoding: "utf8" })) {
+      if (!/\.(js|d\.ts)(\.map)?$/.test(file)) continue;
+      const source = join(root, top, file.replace(/\.(js|d\.ts)(\.map)?$/, ""));
+      if (!existsSync(`${source}.ts`) && !existsSync(`${source}.js`)) rmSync(join(built, file));
+    }
+  }
 }
 
 /** True when node_modules holds the locked version of every package this platform needs. */

@@ -22,7 +22,7 @@ describe("contents", () => {
       ...filesIn("calibration"),
       ...["package.json", "README.md", "LICENSE", "CHANGELOG.md"],
     ];
-    // Files more than these: dist holds modules whose source is gone; `npm run package` starts from an empty folder.
+    // Files more than these are of sources that are gone: `npm run build` removes them.
     expect(tarball.files).toEqual(expected.sort());
   });
 
