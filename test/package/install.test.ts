@@ -5,6 +5,7 @@
 import { execFileSync } from "node:child_process";
 import {
   cpSync,
+  existsSync,
   mkdirSync,
   readFileSync,
   rmSync,
@@ -91,10 +92,12 @@ function run(...args: string[]): string {
   return execFileSync(process.execPath, args, { cwd: project, encoding: "utf8" });
 }
 
-/** Packages that the runtime dependencies need, themselves included. */
+/**
+ * Packages that the runtime dependencies need, themselves included, as far as this platform has them. From the lock
+ * file: what npm noted in node_modules may be older than a package's move among the dependencies.
+ */
 function runtimePackages(): string[] {
-  const installed = readFileSync(join(root, "node_modules/.package-lock.json"), "utf8");
-  const { packages } = JSON.parse(installed) as {
+  const { packages } = JSON.parse(readFileSync(join(root, "package-lock.json"), "utf8")) as {
     readonly packages: Readonly<
       Record<string, { readonly dev?: boolean; readonly devOptional?: boolean }>
     >;
@@ -102,7 +105,8 @@ function runtimePackages(): string[] {
   return Object.entries(packages)
     .filter(
       ([path, { dev, devOptional }]) =>
-        !dev && !devOptional && !path.slice(1).includes("/node_modules/"),
+        path !== "" && !dev && !devOptional && !path.slice(1).includes("/node_modules/"),
     )
+    .filter(([path]) => existsSync(join(root, path)))
     .map(([path]) => path.replace("node_modules/", ""));
 }

@@ -68,17 +68,28 @@ function opening(comparison: Comparison): Markup {
 <h2 id="result-title">Result</h2>
 <p>A is <code>${a.output.path}</code>, B is <code>${b.output.path}</code>.</p>
 ${dataTable({
-  caption: "Both runs, and B against A; intervals in brackets hold with 95% confidence",
+  caption: "Both runs, and B against A; intervals below values hold with 95% confidence",
   columns: [
     { title: "measure" },
     { title: "A", align: "right" },
     { title: "B", align: "right" },
     { title: "B against A", align: "right" },
   ],
-  rows: comparisonRows(comparison).map(({ name, a, b, difference }) => [name, a, b, difference]),
+  rows: comparisonRows(comparison).map(({ name, a, b, difference }) => [
+    name,
+    inTwoLines(a),
+    inTwoLines(b),
+    difference,
+  ]),
 })}
 </section>
 `;
+}
+
+/** The interval below its value, so that both runs fit a phone. */
+function inTwoLines(text: string): Markup {
+  const [value, interval] = text.split(" (");
+  return html`${value}${interval === undefined ? null : html`<small>${interval.replace(")", "")}</small>`}`;
 }
 
 /** One entry per layer of either run. */

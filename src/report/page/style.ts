@@ -89,6 +89,7 @@ table.full { width: 100%; }
 caption { text-align: left; padding-bottom: 0.4rem; font-size: 0.875rem; }
 th, td { padding: 0.3rem 1rem 0.3rem 0; text-align: left; vertical-align: top; border-bottom: 1px solid var(--line); font-weight: 400; }
 thead th { color: var(--soft); vertical-align: bottom; white-space: nowrap; border-bottom-color: var(--edge); }
+td small { display: block; color: var(--soft); font-size: 0.8125rem; }
 .number { text-align: right; white-space: nowrap; }
 td.words { min-width: 15rem; }
 th.nowrap, td.nowrap { white-space: nowrap; }
