@@ -133,10 +133,7 @@ export async function measureModels(options: EvaluateOptions): Promise<Quality[]
   const { float, quantized, dataset, loss, runtime, signal, onEvent } = options;
   const language = loss.kind === "language";
   const reference = loss.reference(float);
-  // The float model compared with itself gives its own likelihood by the same formula.
-  const compared = (language ? [float, ...quantized] : quantized).map((model) =>
-    loss.compare(model, language),
-  );
+  const compared = quantized.map((model) => loss.compare(model, language));
   const totals = compared.map(({ results }) =>
     language ? new TokenTotals() : new OutputTotals(results),
   );
@@ -159,9 +156,7 @@ export async function measureModels(options: EvaluateOptions): Promise<Quality[]
     onResults: (results, model, batch) => totals[model - 1].add(results, batch),
     onProgress: (done, total) => onEvent?.({ type: "progress", stage: "evaluate", done, total }),
   });
-  if (!language) return totals.map((total) => (total as OutputTotals).quality(dataset.samples));
-  const [own, ...others] = totals as TokenTotals[];
-  return others.map((total) => total.quality(own));
+  return totals.map((total) => total.quality(dataset.samples));
 }
 
 /** Next tokens int64 [windows, tokens]. */
@@ -177,18 +172,22 @@ function targetsOf({ windows = [] }: Batch): FeedTensor {
 /** Per-token results, kept per window. */
 class TokenTotals {
   readonly nll: number[] = [];
+  readonly referenceNll: number[] = [];
   readonly kl: number[] = [];
   readonly agree: number[] = [];
   readonly counts: number[] = [];
   readonly tokenKl: Float32Array[] = [];
 
   add(results: Feeds, { windows = [] }: Batch): void {
-    const [nll, kl, agree] = [results.nll, results.kl, results.agree].map(values);
+    const { nll, referenceNll, kl, agree } = Object.fromEntries(
+      Object.entries(results).map(([name, tensor]) => [name, values(tensor)]),
+    );
     const length = windows[0].ids.length - 1;
     windows.forEach(({ scoreFrom }, w) => {
       const scored = (all: Float32Array) => all.slice(w * length + scoreFrom, (w + 1) * length);
       const sum = (all: Float32Array) => scored(all).reduce((total, value) => total + value, 0);
       this.nll.push(sum(nll));
+      this.referenceNll.push(sum(referenceNll));
       this.kl.push(sum(kl));
       this.agree.push(sum(agree));
       this.counts.push(length - scoreFrom);
@@ -196,15 +195,15 @@ class TokenTotals {
     });
   }
 
-  quality(float: TokenTotals): LanguageQuality {
-    const { nll, kl, agree, counts, tokenKl } = this;
-    const increase = nll.map((value, w) => value - float.nll[w]);
+  quality(): LanguageQuality {
+    const { nll, referenceNll, kl, agree, counts, tokenKl } = this;
+    const increase = nll.map((value, w) => value - referenceNll[w]);
     return {
       kind: "language",
       windows: counts.length,
       tokens: counts.reduce((sum, count) => sum + count, 0),
       perplexity: {
-        float: mapEstimate(meanOverWindows(float.nll, counts), Math.exp),
+        float: mapEstimate(meanOverWindows(referenceNll, counts), Math.exp),
         quantized: mapEstimate(meanOverWindows(nll, counts), Math.exp),
       },
       nllIncrease: meanOverWindows(increase, counts),

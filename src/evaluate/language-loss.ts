@@ -19,10 +19,11 @@ const targetsInput = "bitloom_targets";
 /** A token masked with −∞ must add p·(log p − log q) = 0, not 0·∞; e^−1e4 is 0 in float32. */
 const lowestLogProbability = -1e4;
 /**
- * Bytes of float32 logits that are compared at a time: several values of that size exist at once. Windows of more are
- * compared in slices.
+ * Least bytes of float32 logits that are compared at a time, at most twice as many: several values of that size exist
+ * at once. Windows of more are compared in slices. Allocators give blocks of this size back to the system when they are
+ * freed; glibc keeps smaller ones, which made 1.8 GB out of 1.1 GB with slices of half the size.
  */
-const sliceBytes = 2 ** 24;
+const sliceBytes = 2 ** 25;
 /** GatherElements picks the target's log-probability. */
 const neededOpset = 11;
 
@@ -30,7 +31,8 @@ const neededOpset = 11;
  * Loss of next-token prediction: `KL(p ‖ q) = Σ_v p_v (log p_v − log q_v)` per token, p from the float model.
  *
  * Log-probabilities are clamped at −10⁴, so that tokens masked with −∞ add nothing.
- * Results per token: "kl" nats, "nll" nats (with targets), "agree" 1 where both models rank the same token first.
+ * Results per token: "kl" nats, "agree" 1 where both models rank the same token first; with targets "nll" and, of the
+ * float model, "referenceNll", nats.
  * Memory: both models' logits, and slices of them.
  *
  * @param tokens - most tokens per window.
@@ -82,7 +84,11 @@ export function languageLoss(graph: Graph, tokens: number): Loss {
         return tap.output(name, all);
       };
       return {
-        results: [output("kl"), output("agree"), ...(withTargets ? [output("nll")] : [])],
+        results: [
+          output("kl"),
+          output("agree"),
+          ...(withTargets ? [output("nll"), output("referenceNll")] : []),
+        ],
         model: editor.commit(),
         referenceInputs: [referenceInput],
         targetsInput: withTargets ? targetsInput : undefined,
@@ -101,6 +107,7 @@ interface TokenLosses {
   readonly kl: string;
   readonly agree: string;
   readonly nll: string | undefined;
+  readonly referenceNll: string | undefined;
 }
 
 function logProbabilities(tap: GraphTap, logits: string): string {
@@ -122,28 +129,30 @@ function compareTokens(
   const weighted = tap.op("Mul", [tap.op("Exp", [reference]), difference]);
   const best = (scores: string) =>
     tap.op("ArgMax", [scores], { axis: attribute.int(-1), keepdims: attribute.int(0) });
-  const nll = (targets: string) => {
-    const index = tap.op("Reshape", [targets, tap.int64([0, 0, 1])]);
-    const picked = tap.op("GatherElements", [value, index], { axis: attribute.int(-1) });
+  const nll = (scores: string) => {
+    if (given.targets === undefined) return undefined;
+    const index = tap.op("Reshape", [given.targets, tap.int64([0, 0, 1])]);
+    const picked = tap.op("GatherElements", [scores, index], { axis: attribute.int(-1) });
     return tap.op("Neg", [tap.op("Reshape", [picked, tap.int64([0, -1])])]);
   };
   return {
     kl: tap.reduce("ReduceSum", weighted, [-1]),
     agree: tap.toFloat(tap.op("Equal", [best(value), best(reference)])),
-    nll: given.targets === undefined ? undefined : nll(given.targets),
+    nll: nll(value),
+    referenceNll: nll(reference),
   };
 }
 
 type Range = readonly [begin: number, end: number];
 
-/** Tokens in ranges whose logits fit `sliceBytes`. */
+/** Tokens in ranges of about the same length, each with at least `sliceBytes` of logits where there are so many. */
 function slicesOf(tokens: number, bytesPerToken: number): readonly Range[] {
-  const length = Math.max(1, Math.floor(sliceBytes / Math.max(1, bytesPerToken)));
-  const count = Math.ceil(tokens / length);
+  const count = Math.max(1, Math.min(tokens, Math.floor((tokens * bytesPerToken) / sliceBytes)));
+  const cut = (index: number) => Math.floor((index * tokens) / count);
   // The last one takes what a longer window has beyond.
   return Array.from({ length: count }, (_, i) => [
-    i * length,
-    i === count - 1 ? Number.MAX_SAFE_INTEGER : (i + 1) * length,
+    cut(i),
+    i === count - 1 ? Number.MAX_SAFE_INTEGER : cut(i + 1),
   ]);
 }
 
