@@ -111,6 +111,11 @@ const cases: readonly Case[] = [
     14,
     bertFused({ vocabulary, classes: 3, attention: "multi-head" }),
   ),
+  encoder(
+    "an encoder with Attention nodes, which keep their weights",
+    9,
+    bertFused({ vocabulary }),
+  ),
 ];
 
 describe.each(cases)("$name", ({ name, options, layers, feeds, bound }) => {

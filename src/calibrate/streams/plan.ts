@@ -56,7 +56,7 @@ export function planStreams(model: Model, layers: readonly Layer[]): StreamPlan 
   const everyReader = readersOf(graph.nodes);
   const drifting = driftingValues(graph, layers);
   const residuals = groups.map(({ layers: [layer, ...others], activations }) => {
-    if (others.length > 0 || activations.length === 0) return undefined;
+    if (others.length > 0 || activations.length === 0 || !hasNegativeAxes(model)) return undefined;
     const value = residualOf(graph, layer, everyReader, constant);
     return value !== undefined && drifting.has(value) ? value : undefined;
   });
@@ -85,6 +85,9 @@ export function planStreams(model: Model, layers: readonly Layer[]): StreamPlan 
   });
   return { steps, drifting };
 }
+
+/** The operators that measure a residual count axes from the last one; older opsets do without it. */
+const hasNegativeAxes = ({ opsets }: Model) => (opsets.get("") ?? 1) >= 11;
 
 interface Group {
   readonly layers: Layer[];

@@ -6,7 +6,6 @@ import type { FeedTensor } from "../../core/feeds.ts";
 import type { Layer, LayerUse } from "../../core/layer.ts";
 import { bytesOf, type DType, elementCount } from "../../core/tensor.ts";
 import {
-  attribute,
   createTap,
   editModel,
   extractSubgraph,
@@ -101,7 +100,7 @@ export function buildSegment(options: SegmentOptions): Segment {
       const name = editor.uniqueName(`${value}_float`);
       editor.addInput({
         name,
-        dtype: dtypes.get(value) ?? activationType(layers, value),
+        dtype: dtypes.get(value) ?? valueType(layers, value),
         shape: undefined,
       });
       floatInputs.set(value, name);
@@ -140,8 +139,11 @@ function replaceConstant(
   editor.addInitializer(memoryTensor(name, dtype, shape, bytesOf(data as Float32Array)));
 }
 
-const activationType = (layers: readonly Layer[], value: string): DType | undefined =>
-  layers.flatMap(({ uses }) => uses).find(({ activation }) => activation === value)?.dtype;
+/** Of an activation; of what a layer's output is added to it is the layer's own. */
+const valueType = (layers: readonly Layer[], value: string): DType | undefined => {
+  const uses = layers.flatMap(({ uses }) => uses);
+  return (uses.find(({ activation }) => activation === value) ?? uses[0])?.dtype;
+};
 
 function tapGrams(
   tap: GraphTap,
@@ -196,8 +198,7 @@ function residualRows(
 ): string {
   const float = floatInputs.get(residual) as string;
   const difference = tap.op("Sub", [tap.toFloat(float), tap.toFloat(residual)]);
-  const shape = tap.op("Shape", [activation]);
-  const leading = tap.op("Slice", [shape, tap.int64([0]), tap.int64([-1])]);
-  const whole = tap.op("Concat", [leading, tap.int64([n])], { axis: attribute.int(0) });
-  return tap.rows(tap.op("Expand", [difference, whole]), n);
+  const sums = tap.reduce("ReduceSum", tap.toFloat(activation), [-1], true);
+  const zeros = tap.op("Mul", [sums, tap.float(0)]);
+  return tap.rows(tap.op("Add", [difference, zeros]), n);
 }
