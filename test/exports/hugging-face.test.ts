@@ -113,7 +113,7 @@ const cases: readonly Case[] = [
   ),
   encoder(
     "an encoder with Attention nodes, which keep their weights",
-    9,
+    6,
     bertFused({ vocabulary }),
   ),
 ];
