@@ -3,6 +3,7 @@
  * it will really see. Finished layers go to the checkpoint. No algorithm lives here.
  */
 import { type StreamGroup, walkStreams } from "../calibrate/index.ts";
+import type { Algebra } from "../core/algebra.ts";
 import type { Dataset } from "../core/dataset.ts";
 import { BitloomError, isBitloomError } from "../core/errors.ts";
 import type { WeightFormat } from "../core/format.ts";
@@ -11,7 +12,7 @@ import type { LayerScore } from "../core/plan.ts";
 import { dequantize, type QuantizedTensor } from "../core/quantized.ts";
 import { joinStats, type LayerStats } from "../core/stats.ts";
 import type { Matrix } from "../core/tensor.ts";
-import { corrections, correctWeight } from "../correct/index.ts";
+import { type Corrected, corrections, correctWeight } from "../correct/index.ts";
 import { quantizeWeight } from "../quantize/index.ts";
 import type { PropagatedLayer, PropagationReport } from "../report/index.ts";
 import type { BatchSource } from "../runtime/index.ts";
@@ -165,6 +166,17 @@ function canBeJudged(
   return false;
 }
 
+/** See `PropagatedLayer.gain`. */
+async function gainOf(
+  { objective }: Corrected,
+  weight: Matrix,
+  measured: StreamGroup["measured"],
+  algebra: Algebra,
+): Promise<number | null> {
+  const power = measured ? await algebra.quadraticForm(weight, measured.grams.hessian) : 0;
+  return power > 0 ? (objective.before - objective.after) / power : null;
+}
+
 async function finishLayer(
   run: Run,
   layer: Layer,
@@ -218,7 +230,10 @@ async function finishLayer(
       relativeDrift: measured?.relativeDrift ?? null,
       alpha: corrected?.alpha ?? 0,
       damping: corrected?.damping ?? 0,
-      objective: corrected && correctable.relativeDrift > 0 ? corrected.objective : null,
+      gain:
+        corrected && corrected.alpha > 0
+          ? await gainOf(corrected, weight, measured, algebra)
+          : null,
     };
     return { quantized, note: { ...note } };
   } catch (error) {

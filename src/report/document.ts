@@ -180,8 +180,11 @@ export interface PropagatedLayer {
   /** Strength and relative damping of the correction; 0 where the weight was left as it is. */
   readonly alpha: number;
   readonly damping: number;
-  /** Output error by the Gram matrices before rounding, without and with the correction; null where nothing drifts. */
-  readonly objective: { readonly before: number; readonly after: number } | null;
+  /**
+   * Output error that the correction takes away before rounding, as a share of the output's power: (J(W) − J(W*)) /
+   * tr(W H Wᵀ). Below 0 where it adds to it; null where nothing was corrected.
+   */
+  readonly gain: number | null;
 }
 
 /** What was decided and measured; the document of `quantize --json`. */

@@ -151,7 +151,7 @@ export function sampleReport({
         relativeDrift: drift(at),
         alpha: at === 0 ? 0 : 0.5,
         damping: at === 0 ? 0 : 0.01,
-        objective: null,
+        gain: null,
       })),
     },
     errorGrowth: {
