@@ -159,8 +159,9 @@ async function round(
 }
 
 export const auto: Correction = {
-  summary: "the strength and damping of the shift, per layer, that do best on held-out rows",
-  source: "own; the shift is that of Arai & Ichikawa 2025, QEP",
+  summary:
+    "the shift that does best on held-out rows, per layer; layers that write to the residual stream make up for its error too",
+  source: "own; the step is that of Arai & Ichikawa 2025, QEP",
   needs: ["streams", "holdout", "residual"],
   parameters: {},
   correct,
