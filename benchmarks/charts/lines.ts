@@ -22,12 +22,6 @@ export interface Series {
 
 export interface LineChart extends Frame {
   readonly series: readonly Series[];
-  /** Single points, all of one kind. */
-  readonly dots?: {
-    readonly label: string;
-    readonly colour: string;
-    readonly points: readonly XY[];
-  };
   /** A level to be reached, "float 13.45". */
   readonly floor?: { readonly y: number; readonly label: string };
   readonly yTicks: readonly number[];
@@ -39,8 +33,8 @@ const margin = { top: 66, right: 226, bottom: 44, left: 62 } as const;
 const labelHeight = 16;
 
 export function lineChart(chart: LineChart): string {
-  const { series, dots, floor, xTicks, yTicks } = chart;
-  const all = [...series.flatMap(({ points }) => points), ...(dots?.points ?? [])];
+  const { series, floor, xTicks, yTicks } = chart;
+  const all = series.flatMap(({ points }) => points);
   const x: [number, number] = [
     Math.min(...all.map((one) => one.x)) - 0.1,
     Math.max(...all.map((one) => one.x)) + 0.1,
@@ -54,7 +48,6 @@ export function lineChart(chart: LineChart): string {
       yTicks.filter((tick) => tick >= y[0] && tick <= y[1]),
     ),
     ...(floor ? floorMarks(floor, x) : []),
-    ...(dots ? dotMarks(dots) : []),
     ...series.flatMap(lineMarks),
     ...labelMarks(series, x, y),
   ];
@@ -119,19 +112,6 @@ function floorMarks(
       dx: 4,
       dy: -8,
       fill: "var(--soft)",
-    }),
-  ];
-}
-
-function dotMarks({ colour, points }: NonNullable<LineChart["dots"]>): Markish[] {
-  return [
-    dot([...points], {
-      x: "x",
-      y: "y",
-      r: 3.5,
-      stroke: colour,
-      strokeWidth: 1.5,
-      symbol: "diamond",
     }),
   ];
 }

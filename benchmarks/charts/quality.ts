@@ -109,7 +109,9 @@ function methodsChart(results: QualityResults, measure: Measure): string {
   return lineChart(chart);
 }
 
-const scorerColours = ["--grey", "--b", "--c", "--a", "--d", "--e", "--ours", "--ink"];
+const scorerColours = ["--grey", "--b", "--c", "--a", "--d", "--e", "--other", "--ink"];
+/** The default's. */
+const ownScorer = "measured-kl";
 
 function scorersChart({ model, points }: QualityResults): string {
   const scorers = distinct(where(points, { kind: "mixed" }), "scorer");
@@ -123,8 +125,9 @@ function scorersChart({ model, points }: QualityResults): string {
       allocator: "knapsack",
       propagation: "one-by-one",
     });
-    const colour = `var(${scorerColours[at % scorerColours.length]})`;
-    return { label: scorer, colour, points: curve(some, "kl") };
+    const isStrong = scorer === ownScorer;
+    const colour = `var(${isStrong ? "--ours" : scorerColours[at % scorerColours.length]})`;
+    return { label: scorer, colour, isStrong, points: curve(some, "kl") };
   });
   const series = [
     ...lines.filter((one) => one.points.length > 1),

@@ -13,7 +13,7 @@ const style = `
 :root { color-scheme: light dark; --paper: #ffffff; --ink: #1f2328; --soft: #59636e; --line: #e3e6ea;
   --ours: #0a58ca; --ours-soft: #6ea8fe; --a: #b35900; --b: #8250df; --c: #1a7f37; --d: #bf3989; --e: #0f7b8a; --grey: #8c959f; --other: #cf222e; }
 @media (prefers-color-scheme: dark) { :root { --paper: #0d1117; --ink: #e6edf3; --soft: #9198a1; --line: #262c36;
-  --ours: #58a6ff; --ours-soft: #2f6fb8; --a: #e3964a; --b: #bc8cff; --c: #56d364; --d: #ff8fc7; --e: #4fd1c5; --grey: #7d8590; --other: #ff7b72; } }
+  --ours: #58a6ff; --ours-soft: #4184d6; --a: #e3964a; --b: #bc8cff; --c: #56d364; --d: #ff8fc7; --e: #4fd1c5; --grey: #7d8590; --other: #ff7b72; } }
 svg { color: var(--ink); } text { font-family: system-ui, "Segoe UI", Helvetica, Arial, sans-serif; }
 .title { font-size: 16px; font-weight: 600; } .subtitle { font-size: 12.5px; fill: var(--soft); }
 `;
