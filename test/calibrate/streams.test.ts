@@ -7,11 +7,13 @@ import type { FeedTensor } from "../../src/core/feeds.ts";
 import type { Layer, LayerId } from "../../src/core/layer.ts";
 import type { Matrix } from "../../src/core/tensor.ts";
 import { findLayers } from "../../src/layers/index.ts";
-import type { Model } from "../../src/onnx/index.ts";
+import { attribute, type Model } from "../../src/onnx/index.ts";
 import { createRuntime, ValueStore } from "../../src/runtime/index.ts";
+import { graph } from "../support/graph-builder.ts";
 import {
   datasetOf,
   exposing,
+  floatFeed,
   normals,
   numbersOf,
   toyTransformer,
@@ -238,4 +240,81 @@ test.each([
   const names = new Set(writers.map(({ id }) => id.split("/").at(-2)));
   expect([...names].sort()).toEqual(["down_proj", "o_proj"]);
   expect(writers.length).toBe(layers.filter(({ id }) => /o_proj|down_proj/.test(id)).length);
+});
+
+/** Layers "r" and "h" of one input each; what "y", the layer behind "h", gives is added to "r". */
+function sideBySide(lastAttributes = {}): Model {
+  const weight = (seed: number) => normals(64, seed);
+  return graph()
+    .input("z", "float32")
+    .input("x", "float32")
+    .initializer("r.weight", [8, 8], weight(1))
+    .initializer("early.weight", [8, 8], weight(2))
+    .initializer("h.weight", [8, 8], weight(3))
+    .initializer("y.weight", [8, 8], weight(4))
+    .node("MatMul", ["z", "r.weight"], ["r"])
+    .node("MatMul", ["r", "early.weight"], ["early"])
+    .node("MatMul", ["x", "h.weight"], ["h"])
+    .node("alpha" in lastAttributes ? "Gemm" : "MatMul", ["h", "y.weight"], ["y"], lastAttributes)
+    .node("Add", ["y", "r"], ["sum"])
+    .output("early", "float32")
+    .output("sum", "float32")
+    .model();
+}
+
+/** What couples the drift of "r" with the input of "y", over one batch. */
+async function residualDriftOf(x: FeedTensor, z: FeedTensor): Promise<Float64Array> {
+  const model = sideBySide();
+  let found: Float64Array | undefined;
+  await walkStreams({
+    model,
+    layers: findLayers(model.graph).layers,
+    dataset: datasetOf([{ x, z }]),
+    runtime,
+    memoryLimitBytes: 1e9,
+    needsHoldout: false,
+    needsResidual: true,
+    isFinished: () => false,
+    async round({ layers, measured }) {
+      const [layer] = layers;
+      if (layer.weight === "y.weight") found = measured?.grams.residualDrift;
+      return new Map([[layer.id, coarse(await layer.readWeight())]]);
+    },
+  });
+  return found ?? new Float64Array();
+}
+
+test.each([
+  ["batches", [1, 3, 8], [1, 3, 8], [2, 3, 8]],
+  ["rows", [2, 1, 8], [2, 1, 8], [2, 2, 8]],
+  ["a further dimension", [3, 8], [3, 8], [2, 3, 8]],
+] as const)(
+  "an output that is repeated in the sum, %s: the mean of what each meets",
+  async (_, shape, part, whole) => {
+    const size = part.reduce((product, length) => product * length, 1);
+    const x = floatFeed(normals(size, 5), shape);
+    const parts = [normals(size, 6), normals(size, 7)];
+    const all = new Float32Array(2 * size);
+    // Consecutive rows of 8 belong to the parts by turns where the middle dimension is the repeated one.
+    const chunk = shape[1] === 1 ? 8 : size;
+    for (let i = 0; i < all.length; i++) {
+      const turn = Math.floor(i / chunk);
+      all[i] = parts[turn % 2][Math.floor(turn / 2) * chunk + (i % chunk)];
+    }
+    const [one, other] = await Promise.all(
+      parts.map((values) => residualDriftOf(x, floatFeed(values, part))),
+    );
+    const wanted = one.map((value, i) => (value + other[i]) / 2);
+    expect(largest(wanted)).toBeGreaterThan(0);
+    expectClose(await residualDriftOf(x, floatFeed(all, whole)), wanted, largest(wanted), 1e-5);
+  },
+);
+
+test.each([
+  [1, "r"],
+  [0.5, undefined],
+])("a Gemm with alpha %s: its residual is %s", (alpha, residual) => {
+  const model = sideBySide({ alpha: attribute.float(alpha) });
+  const { steps } = planStreams(model, findLayers(model.graph).layers);
+  expect(steps.at(-1)?.residual).toBe(residual);
 });

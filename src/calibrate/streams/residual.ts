@@ -17,8 +17,8 @@ const additions: ReadonlySet<string> = new Set([
  *
  * @param readers - nodes by the values that they read.
  * @param constant - values that are the same in every run.
- * @returns undefined where the output goes elsewhere too, where rows of the sum may not be those of the layer's input
- *   (convolutions, transposed inputs, several uses), or where nothing is added.
+ * @returns undefined where the output goes elsewhere too, where it is not X Wᵀ row by row (convolutions, transposed
+ *   inputs, Gemm with a factor, several uses), or where nothing is added.
  *
  * Cost: O(1).
  */
@@ -30,8 +30,11 @@ export function residualOf(
 ): string | undefined {
   const [use, ...more] = layer.uses;
   if (more.length > 0 || layer.groups > 1 || use.window) return undefined;
-  const transA = graph.producer(use.output)?.attributes.get("transA");
+  const attributes = graph.producer(use.output)?.attributes;
+  const transA = attributes?.get("transA");
   if (transA?.type === "int" && transA.value !== 0) return undefined;
+  const alpha = attributes?.get("alpha");
+  if (alpha?.type === "float" && alpha.value !== 1) return undefined;
   const other = summand(use.output, readers);
   if (other === undefined || !constant.has(other.value)) return other?.value;
   const [sum] = other.node.outputs;

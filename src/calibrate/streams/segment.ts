@@ -163,10 +163,7 @@ function tapGrams(
       residualDrift:
         residual === undefined
           ? undefined
-          : tap.op("MatMul", [
-              tap.op("Transpose", [residualRows(tap, layer, use, residual, floatInputs)]),
-              x,
-            ]),
+          : residualProduct(tap, layer, use, residual, floatInputs),
       size: tap.op("Size", [x]),
       power: tap.reduce("ReduceSumSquare", given ?? x),
       driftPower: drift && tap.reduce("ReduceSumSquare", drift),
@@ -188,17 +185,34 @@ function tapGrams(
   };
 }
 
-/** r − r̂ as rows [T, N], one for each row of the layer's input: a summand may have dimensions of 1 for many. */
-function residualRows(
+/**
+ * Σ (r − r̂)ᵀx̂ [N, K]. A sum may repeat either summand along dimensions of 1: r is then taken once for each row of x̂,
+ * and of several rows of r that meet one of x̂ the mean counts, as the error of the output counts once.
+ */
+function residualProduct(
   tap: GraphTap,
-  { n }: Layer,
+  { n, k }: Layer,
   { activation }: LayerUse,
   residual: string,
   floatInputs: ReadonlyMap<string, string>,
 ): string {
   const float = floatInputs.get(residual) as string;
   const difference = tap.op("Sub", [tap.toFloat(float), tap.toFloat(residual)]);
-  const sums = tap.reduce("ReduceSum", tap.toFloat(activation), [-1], true);
-  const zeros = tap.op("Mul", [sums, tap.float(0)]);
-  return tap.rows(tap.op("Add", [difference, zeros]), n);
+  const x = tap.toFloat(activation);
+  const differences = repeatedAs(tap, difference, x);
+  const inputs = repeatedAs(tap, x, differences);
+  const product = tap.op("MatMul", [
+    tap.op("Transpose", [tap.rows(differences, n)]),
+    tap.rows(inputs, k),
+  ]);
+  // Nothing is repeated where there are no rows.
+  const count = (value: string) =>
+    tap.op("Max", [tap.toFloat(tap.op("Size", [value])), tap.float(1)]);
+  return tap.op("Div", [product, tap.op("Div", [count(inputs), count(x)])]);
+}
+
+/** The value, repeated along dimensions in which another one is longer; the last dimension of each is its own. */
+function repeatedAs(tap: GraphTap, value: string, other: string): string {
+  const sums = tap.reduce("ReduceSum", other, [-1], true);
+  return tap.op("Add", [value, tap.op("Mul", [sums, tap.float(0)])]);
 }
