@@ -2,7 +2,7 @@
  * Large arrays of a run (Hessians, codes): in memory up to a limit, in temporary files beyond it.
  * Invariant: what was put in comes out bit for bit.
  */
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { closeSync, mkdtempSync, openSync, readSync, rmSync, writeSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { BitloomError } from "../core/errors.ts";
@@ -33,8 +33,17 @@ export interface ArrayStore {
   close(): void;
 }
 
-/** @param limitBytes - of arrays in memory. */
-export function createArrayStore(limitBytes: number): ArrayStore {
+/** Files are read and written in pieces: one call takes less than 2 GiB, and a Hessian of 16384 columns has as much. */
+const defaultPieceBytes = 2 ** 30;
+
+/**
+ * @param limitBytes - of arrays in memory.
+ * @param pieceBytes - most bytes of one call of the file system.
+ */
+export function createArrayStore(
+  limitBytes: number,
+  pieceBytes: number = defaultPieceBytes,
+): ArrayStore {
   let inMemory = 0;
   let files = 0;
   let folder: string | undefined;
@@ -55,7 +64,7 @@ export function createArrayStore(limitBytes: number): ArrayStore {
       try {
         folder ??= mkdtempSync(join(path, "bitloom-arrays-"));
         path = join(folder, `${files++}.bin`);
-        writeFileSync(path, new Uint8Array(values.buffer, values.byteOffset, values.byteLength));
+        writePieces(path, new Uint8Array(values.buffer, values.byteOffset, byteLength), pieceBytes);
       } catch (cause) {
         throw new BitloomError(
           "output",
@@ -68,9 +77,7 @@ export function createArrayStore(limitBytes: number): ArrayStore {
       return {
         read() {
           if (last?.path !== path) {
-            const { buffer, byteOffset, byteLength } = readFileSync(path);
-            const bytes = buffer.slice(byteOffset, byteOffset + byteLength) as ArrayBuffer;
-            last = { path, values: new make(bytes) };
+            last = { path, values: new make(readPieces(path, byteLength, pieceBytes)) };
           }
           return last.values as A;
         },
@@ -82,4 +89,30 @@ export function createArrayStore(limitBytes: number): ArrayStore {
       if (folder) rmSync(folder, { recursive: true, force: true });
     },
   };
+}
+
+function writePieces(path: string, bytes: Uint8Array, pieceBytes: number): void {
+  const file = openSync(path, "w");
+  try {
+    for (let done = 0; done < bytes.length; ) {
+      done += writeSync(file, bytes, done, Math.min(pieceBytes, bytes.length - done));
+    }
+  } finally {
+    closeSync(file);
+  }
+}
+
+function readPieces(path: string, length: number, pieceBytes: number): ArrayBuffer {
+  const bytes = new Uint8Array(length);
+  const file = openSync(path, "r");
+  try {
+    for (let done = 0; done < length; ) {
+      const count = readSync(file, bytes, done, Math.min(pieceBytes, length - done), done);
+      if (count === 0) throw new Error(`"${path}" has lost its end`);
+      done += count;
+    }
+  } finally {
+    closeSync(file);
+  }
+  return bytes.buffer;
 }

@@ -21,8 +21,9 @@ test("what was put in comes out bit for bit, whatever the limit", () => {
     fc.property(
       fc.array(fc.oneof(fc.float64Array(), fc.float32Array(), fc.uint8Array())),
       fc.integer({ min: 0, max: 200 }),
-      (arrays, limit) => {
-        const store = createArrayStore(limit);
+      fc.integer({ min: 1, max: 20 }),
+      (arrays, limit, pieceBytes) => {
+        const store = createArrayStore(limit, pieceBytes);
         const stored = arrays.map((values) => store.put(values.slice()));
         for (const order of [stored.keys(), [...stored.keys()].reverse()]) {
           for (const i of order) expect(stored[i].read()).toEqual(arrays[i]);

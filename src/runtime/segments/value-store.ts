@@ -101,6 +101,9 @@ export class ValueStore {
   }
 }
 
+/** Of one read: Node ends the process where one has 2 GiB. */
+const pieceBytes = 2 ** 30;
+
 /** A buffer of its own, which `readFile` does not promise. */
 async function readBytes(path: string, length: number): Promise<ArrayBuffer> {
   const bytes = new Uint8Array(length);
@@ -108,7 +111,7 @@ async function readBytes(path: string, length: number): Promise<ArrayBuffer> {
   try {
     let done = 0;
     while (done < length) {
-      const { bytesRead } = await file.read(bytes, done, length - done, done);
+      const { bytesRead } = await file.read(bytes, done, Math.min(pieceBytes, length - done), done);
       if (bytesRead === 0) throw new Error(`"${path}" has lost its end`);
       done += bytesRead;
     }
