@@ -56,7 +56,10 @@ export interface InOrder<T> {
   use(result: T, index: number): void;
 }
 
-/** Runs tasks ahead of their use. The first failure in index order is thrown; later ones are dropped with it. */
+/**
+ * Runs tasks ahead of their use. The first failure in index order is thrown, when all that is under way has ended, so
+ * that nothing works on what the caller then closes; later failures are dropped with it.
+ */
 export async function inOrder<T>({ count, ahead, start, use }: InOrder<T>): Promise<void> {
   const begin = (i: number) => {
     const task = start(i);
@@ -65,9 +68,13 @@ export async function inOrder<T>({ count, ahead, start, use }: InOrder<T>): Prom
     return task;
   };
   const running = Array.from({ length: Math.min(ahead, count) }, (_, i) => begin(i));
-  for (let i = 0; i < count; i++) {
-    const result = await running[i % ahead];
-    if (i + ahead < count) running[i % ahead] = begin(i + ahead);
-    use(result, i);
+  try {
+    for (let i = 0; i < count; i++) {
+      const result = await running[i % ahead];
+      if (i + ahead < count) running[i % ahead] = begin(i + ahead);
+      use(result, i);
+    }
+  } finally {
+    await Promise.allSettled(running);
   }
 }

@@ -125,6 +125,25 @@ test("inOrder with nothing to do does nothing", async () => {
   await inOrder({ count: 0, ahead: 2, start: fail, use: fail });
 });
 
+test.each(["start", "use"])("inOrder waits for what is under way when %s fails", async (place) => {
+  let under = 0;
+  const work = inOrder({
+    count: 5,
+    ahead: 3,
+    async start(index) {
+      if (place === "start" && index === 1) throw new Error("failed");
+      under++;
+      for (let turn = 0; turn < 10 * index; turn++) await new Promise(setImmediate);
+      under--;
+    },
+    use(_, index) {
+      if (place === "use" && index === 0) throw new Error("failed");
+    },
+  });
+  await expect(work).rejects.toThrow("failed");
+  expect(under).toBe(0);
+});
+
 test("openAll opens all or none", async () => {
   const { runtime, state } = fakeRuntime(2, async () => {});
   const wanted = [0, 1, 2].map((worker) => ({ model, worker }));
