@@ -291,7 +291,7 @@ test.each([
 ] as const)(
   "an output that is repeated in the sum, %s: the mean of what each meets",
   async (_, shape, part, whole) => {
-    const size = part.reduce((product, length) => product * length, 1);
+    const size = part.reduce<number>((product, length) => product * length, 1);
     const x = floatFeed(normals(size, 5), shape);
     const parts = [normals(size, 6), normals(size, 7)];
     const all = new Float32Array(2 * size);
