@@ -2,7 +2,7 @@ import { parseHTML } from "linkedom";
 import { describe, expect, test } from "vitest";
 import { renderReport } from "../../src/report/index.ts";
 import { reasonOf } from "../../src/report/page/reasons.ts";
-import { appliedReport, sampleReport, smallReport } from "./sample.ts";
+import { appliedReport, sampleQuality, sampleReport, smallReport } from "./sample.ts";
 
 const pageOf = async (...args: Parameters<typeof renderReport>) => {
   const text = await renderReport(...args);
@@ -161,4 +161,14 @@ describe("why a layer has its format", () => {
     const pinned = { ...some, nextUpgrade: null, lastDowngrade: null };
     expect(reasonOf(pinned, report)).toBe("No other format was on offer.");
   });
+});
+
+test("one window is said to prove nothing, several what their interval allows", async () => {
+  const said = async (windows: number) => {
+    const report = sampleReport({ change: { quality: { ...sampleQuality(), windows } } });
+    const { document } = await pageOf(report);
+    return document.querySelector("#quality .say")?.textContent ?? "";
+  };
+  expect(await said(1)).toMatch(/On the only window the loss rises by .*one window cannot say/);
+  expect(await said(8)).toMatch(/Window by window .*, from .* to .*: so it is no accident/);
 });

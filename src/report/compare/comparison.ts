@@ -156,6 +156,9 @@ function judgeIntervals(a: Language, b: Language): string {
   const [one, other] = [a.intervals.klDivergence, b.intervals.klDivergence];
   if (one.value === other.value) return "Both have the same KL divergence on the same windows.";
   const [better, worse] = one.value < other.value ? ["A", "B"] : ["B", "A"];
+  if (a.windows < 2) {
+    return `${better} is closer to the float model on the only window, and one window has no interval: the difference may be one of the text. Evaluate on more.`;
+  }
   const apart = one.high < other.low || other.high < one.low;
   return apart
     ? `${better} stays closer to the float model than ${worse}: measured on the same windows, the intervals of their KL divergences do not overlap.`

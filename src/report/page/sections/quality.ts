@@ -27,14 +27,7 @@ export function qualitySection(input: PageInput): Section {
 function languageSection({ pen, report }: PageInput, quality: LanguageQualityReport): Section {
   const { perplexity, intervals, windows } = quality;
   const two = (value: number) => fixed(value, 2);
-  const rise = intervals.nllIncrease;
-  const sure =
-    rise.low > 0
-      ? "so it is no accident of the text"
-      : rise.high < 0
-        ? "so the quantized model is really the better one here"
-        : "so on this text the two cannot be told apart";
-  const say = html`<p>Window by window the loss rises by ${significant(rise.value)} nats per token, between ${interval(rise, significant)}: ${sure}.</p>
+  const say = html`<p>${riseSentence(quality)}</p>
 <p class="soft">The two perplexities vary together from text to text, so their intervals overlap more than the difference does.</p>`;
   const show = html`${figure(pen, {
     panels: [
@@ -64,6 +57,21 @@ function languageSection({ pen, report }: PageInput, quality: LanguageQualityRep
 ${dataTable(languageTable(quality))}
 <p class="soft">Measured on ${report.quality.data.replace(quality.protocol, "windows")}. ${capital(quality.protocol)}.</p>`;
   return { id: "quality", title: "Quality", say, show };
+}
+
+/** One window says nothing of how much windows differ. */
+function riseSentence({ intervals, windows }: LanguageQualityReport): string {
+  const rise = intervals.nllIncrease;
+  const by = `the loss rises by ${significant(rise.value)} nats per token`;
+  if (windows < 2)
+    return `On the only window ${by}; how much that is an accident of the text, one window cannot say.`;
+  const sure =
+    rise.low > 0
+      ? "so it is no accident of the text"
+      : rise.high < 0
+        ? "so the quantized model is really the better one here"
+        : "so on this text the two cannot be told apart";
+  return `Window by window ${by}, from ${interval(rise, significant)}: ${sure}.`;
 }
 
 export function languageTable(quality: LanguageQualityReport): DataTable {
