@@ -25,6 +25,7 @@ const required: readonly (readonly [path: string, expected: string, check: Check
   ["scoreUnit", "a text", isText],
   ["quality.kind", '"language" or "outputs"', (kind) => kind === "language" || kind === "outputs"],
   ["timings", "an object", isObject],
+  ["notices", "a list", Array.isArray],
   ["layers", "a list that is not empty", (list) => Array.isArray(list) && list.length > 0],
   ["layers.*.name", "a text", isText],
   ["layers.*.format", "a text", isText],
@@ -34,17 +35,37 @@ const required: readonly (readonly [path: string, expected: string, check: Check
 ];
 
 const requiredOfLanguage: typeof required = [
-  "perplexityFloat",
-  "perplexityQuantized",
-  "nllIncrease",
-  "klDivergence",
-  "klDivergence999",
-  "topAgreement",
-].flatMap((name) =>
-  ["value", "low", "high"].map(
-    (part) => [`quality.intervals.${name}.${part}`, "a number", isNumber] as const,
+  ["quality.windows", "a number", isNumber],
+  ["quality.topAgreement", "a number", isNumber],
+  ["quality.perplexity.float", "a number", isNumber],
+  ...[
+    "perplexityFloat",
+    "perplexityQuantized",
+    "nllIncrease",
+    "klDivergence",
+    "klDivergence999",
+    "topAgreement",
+  ].flatMap((name) =>
+    ["value", "low", "high"].map(
+      (part) => [`quality.intervals.${name}.${part}`, "a number", isNumber] as const,
+    ),
   ),
-);
+];
+
+const requiredOfOutputs: typeof required = [
+  ["quality.samples", "a number", isNumber],
+  ["quality.outputs", "a list", Array.isArray],
+  ["quality.outputs.*.name", "a text", isText],
+  ["quality.outputs.*.cosine", "a number", isNumber],
+];
+
+const requiredOfDecisions: typeof required = [
+  ["decision.frontier", "a list", Array.isArray],
+  ["decision.frontier.*.bytes", "a number", isNumber],
+  ["decision.frontier.*.loss", "a number", isNumber],
+  ["decision.written.bytes", "a number", isNumber],
+  ["decision.written.loss", "a number", isNumber],
+];
 
 /**
  * @param path - the file, for the error.
@@ -67,9 +88,12 @@ export function readReport(value: unknown, path: string): QuantizeReport {
   if (version !== 1) refuse(`expected version 1, got ${JSON.stringify(version)}`);
   if ("error" in value) refuse("the run failed, so there is nothing to compare");
   const language = isObject(value.quality) && value.quality.kind === "language";
-  for (const [place, expected, check] of language
-    ? [...required, ...requiredOfLanguage]
-    : required) {
+  const checks = [
+    ...required,
+    ...(language ? requiredOfLanguage : requiredOfOutputs),
+    ...(value.decision ? requiredOfDecisions : []),
+  ];
+  for (const [place, expected, check] of checks) {
     if (!valuesAt(value, place.split(".")).every(check)) refuse(`expected ${expected} at ${place}`);
   }
   return value as unknown as QuantizeReport;

@@ -47,6 +47,14 @@ describe("quality is compared only where it may be", () => {
     );
   });
 
+  test("one window has no interval to go by", () => {
+    const one = { ...first, quality: { ...sampleQuality(), windows: 1 } };
+    const other = { ...first, quality: { ...sampleQuality(-0.01), windows: 1 } };
+    expect(compareReports(one, other).quality.statement).toMatch(
+      /^B is closer .* one window has no interval/,
+    );
+  });
+
   test("other data, another protocol, another kind", () => {
     const other = { ...first.options, evaluationFingerprint: "99" };
     expect(judge({ options: other })).toMatchObject({ comparable: false });
@@ -102,7 +110,14 @@ describe("what is no report is refused", () => {
     [{ ...first, layers: [] }, /expected a list that is not empty at layers/],
     [{ ...first, weights: "many" }, /expected a number at weights/],
     [{ ...first, layers: [{ ...first.layers[0], bits: null }] }, /a number at layers\.\*\.bits/],
-    [{ ...first, quality: { kind: "language" } }, /quality\.intervals\.perplexityFloat\.value/],
+    [{ ...first, quality: { kind: "language" } }, /a number at quality\.windows/],
+    [
+      { ...first, quality: { ...sampleQuality(), intervals: {} } },
+      /quality\.intervals\.perplexityFloat\.value/,
+    ],
+    [{ ...smallReport(), quality: { kind: "outputs", samples: 1 } }, /a list at quality\.outputs/],
+    [{ ...first, notices: undefined }, /a list at notices/],
+    [{ ...first, decision: { frontier: [{}] } }, /a number at decision\.frontier\.\*\.bytes/],
   ])("%#", (value, message) => {
     const path = "some.json";
     expect(() => readReport(value, path)).toThrow(message);
