@@ -12,7 +12,7 @@
 import { spawnSync } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import {
   type CorrectionName,
@@ -55,7 +55,7 @@ const { values: args } = readArguments("bench:pipeline", {
 const folder = mkdtempSync(join(tmpdir(), "bitloom-bench-"));
 process.on("exit", () => rmSync(folder, { recursive: true, force: true }));
 const model = args.model ?? generated(args.size);
-const peakMb = () => Math.round(process.resourceUsage().maxRSS / 1e3);
+const peakMb = () => Math.round((process.resourceUsage().maxRSS * 1024) / 1e6);
 const stages: { stage: string; seconds: number; peakMb: number }[] = [];
 let open = { stage: "start", at: performance.now() };
 const close = () => {
@@ -96,11 +96,12 @@ console.log(`whole        ${minutes.toFixed(2).padStart(8)} min  peak ${peakMb()
 console.log(`formats: ${[...widths].map(([format, count]) => `${count} × ${format}`).join(", ")}`);
 if (args.results) {
   const { write } = openResults("pipeline", args.results, { append: true });
-  const { scorer, quantizer, correction, budget, threads, rows, window } = args;
+  const { scorer, quantizer, correction, budget, formats, threads, rows, window } = args;
   const { weights, floatWeightBytes, bitsPerWeight, options, propagation } = report;
   const key = {
-    model: args.model ?? args.size,
-    ...{ scorer, quantizer, correction, budget, threads, rows, window },
+    model: args.model ? basename(args.model) : args.size,
+    ...{ scorer, quantizer, correction, budget, formats, threads, rows, window },
+    memoryLimitMb: args["memory-limit"],
   };
   for (const { stage, seconds, peakMb } of stages) {
     write({ key: { ...key, stage }, figures: { seconds: rounded(seconds), peakMb } });
