@@ -183,6 +183,9 @@ function createCaller(): Caller {
     waiting.clear();
   };
   const start = () => {
+    // ONNX Runtime 1.30 sends usage data to Microsoft and leaves logs of that in the folder of temporary files. A library
+    // that says nothing of a network has none; who wants it sets the variable to 0. Workers cannot set it themselves.
+    process.env.ORT_DISABLE_TELEMETRY ??= "1";
     // The process's own flags (--input-type with -e, loaders) may not fit a worker, which needs none.
     const worker = new Worker(new URL("./ort-worker.js", import.meta.url), { execArgv: [] });
     worker.on("message", (answer: { id: number; result: unknown; error?: string }) => {

@@ -1,6 +1,6 @@
 /** ONNX Runtime behind worker threads: results, errors, the end of workers. */
 import { execFile } from "node:child_process";
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
@@ -199,14 +199,35 @@ describe("as a process", () => {
       model,
       `console.log(JSON.stringify(await call({ kind: "open", session: 1, model, options })));
        const bad = { x: { dtype: "int64", shape: [1], data: BigInt64Array.of(1n) } };
-       console.log(JSON.stringify(await call({ kind: "run", session: 1, feeds: bad, fetch: ["y"] })));
+       console.log(JSON.stringify(await call({ kind: "run", runs: [
+         { session: 1, feeds: bad, fetch: ["y"], links: [] },
+       ] })));
        worker.on("exit", (code) => console.log("exit", code));
        worker.postMessage("end");`,
     );
     const lines = stdout.trim().split("\n");
     expect(stderr).toBe("");
     expect(lines.length).toBe(3);
-    expect(lines[1]).toMatch(/error/);
+    expect(lines[1]).toMatch(/"error":.*data type/);
     expect(lines[2]).toBe("exit 0");
+  });
+
+  test("ONNX Runtime reports to nobody: it leaves no logs of that behind", async () => {
+    const folder = await mkdtemp(join(tmpdir(), "bitloom-test-"));
+    const library = pathToFileURL(join(import.meta.dirname, "../../dist/src/index.js")).href;
+    const model = join(import.meta.dirname, "../../calibration/tiny-lm/model.onnx");
+    const script = `
+      const { createRuntime, openModel } = await import(${JSON.stringify(library)});
+      const runtime = createRuntime();
+      await runtime.open(await openModel(${JSON.stringify(model)}));
+      await runtime.close();`;
+    const { ORT_DISABLE_TELEMETRY: _, ...rest } = process.env;
+    const env = { ...rest, TMPDIR: folder, XDG_CACHE_HOME: folder };
+    try {
+      await run(process.execPath, ["--input-type=module", "-e", script], { env });
+      expect(await readdir(folder)).toEqual([]);
+    } finally {
+      await rm(folder, { recursive: true });
+    }
   });
 });
