@@ -1,9 +1,10 @@
 /**
  * A word-level tokenizer.json for tests: words split at spaces, ids in the order given.
  */
-import { mkdtemp, writeFile } from "node:fs/promises";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { afterAll } from "vitest";
 
 export const words = ["<s>", "</s>", "a", "b", "c", "d"];
 
@@ -42,8 +43,14 @@ export function wordTokenizer(template: boolean): Record<string, unknown> {
   };
 }
 
+const folders: string[] = [];
+afterAll(() => Promise.all(folders.map((folder) => rm(folder, { recursive: true, force: true }))));
+
+/** A folder that goes when the tests of the file are over. */
 export async function temporaryFolder(): Promise<string> {
-  return mkdtemp(join(tmpdir(), "bitloom-data-"));
+  const folder = await mkdtemp(join(tmpdir(), "bitloom-data-"));
+  folders.push(folder);
+  return folder;
 }
 
 /** Writes tokenizer.json, and tokenizer_config.json when a config is given; returns the folder. */
