@@ -1,4 +1,6 @@
 /** Models in segments against whole ones. */
+import { mkdtempSync, readdirSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
 import type { Feeds } from "../../src/core/feeds.ts";
@@ -25,6 +27,10 @@ import { decoderFeeds, llamaFused, llamaPlain } from "../support/transformers/in
 const tinyLm = await openModel(join(import.meta.dirname, "../../calibration/tiny-lm/model.onnx"));
 const [one, two, three] = [1, 2, 3].map((threads) => createRuntime({ threads }));
 afterAll(() => Promise.all([one, two, three].map((runtime) => runtime.close())));
+
+/** A folder of this file's own, because other tests make temporary files at the same time. */
+process.env.TMPDIR = mkdtempSync(join(tmpdir(), "bitloom-test-"));
+afterAll(() => rmSync(process.env.TMPDIR as string, { recursive: true, force: true }));
 
 const ids = (seed: number) => Array.from({ length: 12 }, (_, i) => (i * 7 + seed * 5) % 24);
 const tokens = Array.from({ length: 5 }, (_, seed) => intFeed(ids(seed), [2, 6]));
@@ -113,6 +119,27 @@ function comparing(model: Model, value: string): Model {
   ]);
   editor.addOutput({ name: "less", dtype, shape: undefined });
   return editor.commit();
+}
+
+/** The runtime, which tells of models that are opened (1) and released (−1). */
+function watched(
+  runtime: WorkerRuntime,
+  onChange: (model: Model, change: 1 | -1) => void,
+): WorkerRuntime {
+  return {
+    ...runtime,
+    async open(model, options) {
+      const session = await runtime.open(model, options);
+      onChange(model, 1);
+      const release = session.release.bind(session);
+      return Object.assign(session, {
+        release() {
+          onChange(model, -1);
+          return release();
+        },
+      });
+    },
+  };
 }
 
 describe("segments compute what whole models compute", () => {
@@ -248,25 +275,14 @@ describe("segments compute what whole models compute", () => {
     for (const limit of [1, 2e6, 12e6, 1e9]) {
       let open = 0;
       let most = 0;
-      const counting: WorkerRuntime = {
-        ...three,
-        async open(part, options) {
-          const session = await three.open(part, options);
-          const bytes = [...part.graph.initializers.values()].reduce(
-            (sum, { byteLength }) => sum + byteLength,
-            0,
-          );
-          open += bytes;
-          most = Math.max(most, open);
-          const release = session.release.bind(session);
-          return Object.assign(session, {
-            release() {
-              open -= bytes;
-              return release();
-            },
-          });
-        },
-      };
+      const counting = watched(three, (part, change) => {
+        const bytes = [...part.graph.initializers.values()].reduce(
+          (sum, { byteLength }) => sum + byteLength,
+          0,
+        );
+        open += change * bytes;
+        most = Math.max(most, open);
+      });
       await runSegments({
         runtime: counting,
         original: model,
@@ -289,12 +305,18 @@ describe("segments compute what whole models compute", () => {
     }
   });
 
-  test("interruption and failures leave no session open", async () => {
+  test("interruption and failures leave no session open and no file behind", async () => {
     const model = toyTransformer();
     const stop = new AbortController();
+    let open = 0;
+    let opened = 0;
+    const counting = watched(two, (_, change) => {
+      open += change;
+      opened += Math.max(0, change);
+    });
     const run = (feeds: Feeds, signal?: AbortSignal) =>
       runSegments({
-        runtime: two,
+        runtime: counting,
         original: model,
         models: [{ model, fetch: ["logits"] }],
         dataset: datasetOf([feeds, feeds, feeds]),
@@ -308,6 +330,9 @@ describe("segments compute what whole models compute", () => {
     await expect(run({ input_ids: floatFeed(normals(12, 1), [2, 6]) })).rejects.toThrow(
       /could not run/,
     );
+    expect([open, readdirSync(tmpdir())]).toEqual([0, []]);
     await run({ input_ids: tokens[0] });
+    expect([open, readdirSync(tmpdir())]).toEqual([0, []]);
+    expect(opened).toBeGreaterThan(6);
   });
 });
