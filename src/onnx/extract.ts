@@ -2,6 +2,7 @@
  * Cuts a part out of a model: the nodes between some values.
  */
 import { namedRole } from "../core/language-model.ts";
+import type { DType } from "../core/tensor.ts";
 import { editModel } from "./editor.ts";
 import { storedModelOf } from "./model.ts";
 import { neededBy } from "./order.ts";
@@ -66,6 +67,19 @@ export function extractSubgraph(model: Model, ends: SubgraphEnds): Model {
   }
   for (const info of ends.outputs) editor.addOutput(info);
   return editor.commit();
+}
+
+/**
+ * A value that a part takes, as its input: element type and rank, sizes left open. Without the rank, shape inference
+ * takes attention for one of another kind.
+ *
+ * @param known - a tensor that the value has been; undefined where nothing is known.
+ */
+export function partInput(
+  name: string,
+  known: { readonly dtype: DType; readonly shape: readonly unknown[] | undefined } | undefined,
+): ValueInfo {
+  return { name, dtype: known?.dtype, shape: known?.shape?.map(() => undefined) };
 }
 
 /**

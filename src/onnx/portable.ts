@@ -6,7 +6,7 @@ export { attribute } from "./attribute.ts";
 export { storedConstant } from "./constant.ts";
 export { editModel } from "./editor.ts";
 export { encodeModel } from "./encode-model.ts";
-export { extractSubgraph, type SubgraphEnds } from "./extract.ts";
+export { extractSubgraph, partInput, type SubgraphEnds } from "./extract.ts";
 export { findLogits, gatheredRows } from "./language.ts";
 export { type CreateModelOptions, createModel } from "./model.ts";
 export { type OpenBytesOptions, openModelBytes } from "./open-bytes.ts";

@@ -10,6 +10,7 @@ import {
   extractSubgraph,
   type Graph,
   type Model,
+  partInput,
   readBy,
   storedConstant,
   type ValueInfo,
@@ -69,12 +70,7 @@ export function suffixModel(
   // Initializers that are inputs too would do, but the JavaScript API of ONNX Runtime cannot feed those.
   const inputs: ValueInfo[] = [
     ...graph.inputs.filter(({ name }) => !(name in types)),
-    // Their rank too: without it, shape inference takes attention for one of another kind.
-    ...Object.entries(types).map(([name, { dtype, shape }]) => ({
-      name,
-      dtype,
-      shape: shape.map(() => undefined),
-    })),
+    ...Object.entries(types).map(([name, tensor]) => partInput(name, tensor)),
     ...weights.flatMap((name) => {
       const tensor = storedConstant(graph, name);
       return tensor ? [{ name, dtype: tensor.dtype, shape: tensor.shape }] : [];

@@ -7,7 +7,7 @@ import { BitloomError, invariant, throwIfAborted } from "../../core/errors.ts";
 import type { RunOptions } from "../../core/events.ts";
 import type { Feeds, FeedTensor } from "../../core/feeds.ts";
 import type { Layer, LayerId } from "../../core/layer.ts";
-import type { DType, Matrix } from "../../core/tensor.ts";
+import type { Matrix } from "../../core/tensor.ts";
 import type { Model } from "../../onnx/index.ts";
 import {
   type BatchSource,
@@ -20,7 +20,7 @@ import {
 } from "../../runtime/index.ts";
 import { type GramResults, GramSums, holdoutEvery, type Measured } from "./gram-sums.ts";
 import { planStreams, type StreamPlan, type StreamStep } from "./plan.ts";
-import { buildSegment, type Segment } from "./segment.ts";
+import { buildSegment, type Segment, type ValueType } from "./segment.ts";
 
 export type { Measured } from "./gram-sums.ts";
 export { planStreams, type StreamPlan, type StreamStep, unmeasured } from "./plan.ts";
@@ -99,7 +99,7 @@ class Walk {
   readonly #options: WalkOptions;
   readonly #plan: StreamPlan;
   readonly #store: ValueStore;
-  readonly #dtypes = new Map<string, DType>();
+  readonly #types = new Map<string, ValueType>();
   /** Rounded weights in stored form, until the nodes that read them have run. */
   readonly #weights = new Map<
     string,
@@ -113,7 +113,7 @@ class Walk {
     this.#store = new ValueStore(options.memoryLimitBytes / 2);
     this.#feedNames = new Set(options.model.graph.inputs.map(({ name }) => name));
     for (const { name, dtype } of options.model.graph.inputs) {
-      if (dtype) this.#dtypes.set(name, dtype);
+      if (dtype) this.#types.set(name, { dtype, shape: undefined });
     }
   }
 
@@ -159,7 +159,7 @@ class Walk {
       model,
       step,
       outputs: step.outputs.filter(isKept),
-      dtypes: this.#dtypes,
+      types: this.#types,
       weights,
       measure,
       needsResidual: this.#options.needsResidual,
@@ -224,7 +224,8 @@ class Walk {
       const outputs = await sessions[next++].run(inputs);
       for (const name of segment.outputs) {
         await this.#store.put(stream, batch, name, outputs[name]);
-        this.#dtypes.set(name, outputs[name].dtype);
+        const { dtype, shape } = outputs[name];
+        this.#types.set(name, { dtype, shape });
       }
       if (stream === "float") made = outputs;
       const { grams } = segment;

@@ -13,6 +13,7 @@ import {
   type GraphTap,
   type Model,
   memoryTensor,
+  partInput,
 } from "../../onnx/index.ts";
 import { activationRows, groupProducts, products } from "../statistic.ts";
 import type { StreamStep } from "./plan.ts";
@@ -45,13 +46,19 @@ export interface GramOutputs {
   readonly driftPower: string | undefined;
 }
 
+/** What is known of a value before its next reader runs. */
+export interface ValueType {
+  readonly dtype: DType;
+  readonly shape: readonly unknown[] | undefined;
+}
+
 export interface SegmentOptions {
   readonly model: Model;
   readonly step: StreamStep;
   /** Those of the step's outputs that this stream keeps. */
   readonly outputs: readonly string[];
-  /** Element types of the kept values. */
-  readonly dtypes: ReadonlyMap<string, DType>;
+  /** Element types of feeds and kept values, and ranks of the latter. */
+  readonly types: ReadonlyMap<string, ValueType>;
   /** Stored tensors of the rounded layers, in the form the file has them. */
   readonly weights: ReadonlyMap<string, FeedTensor>;
   /** "own": Gram matrices of this stream alone; "drift": with the float activations as further inputs. */
@@ -62,7 +69,7 @@ export interface SegmentOptions {
 
 /** Cost: O(nodes of the model); no tensor is read. */
 export function buildSegment(options: SegmentOptions): Segment {
-  const { model, step, outputs, dtypes, weights, measure } = options;
+  const { model, step, outputs, types, weights, measure } = options;
   const { activations, layers } = step;
   const residual =
     measure === "drift" && options.needsResidual && step.residual !== undefined
@@ -77,7 +84,7 @@ export function buildSegment(options: SegmentOptions): Segment {
   const given = residual === undefined || isMade || isFeed(residual) ? [] : [residual];
   const inputs = [...new Set([...step.inputs, ...given])];
   const part = extractSubgraph(model, {
-    inputs: inputs.map((name) => ({ name, dtype: dtypes.get(name), shape: undefined })),
+    inputs: inputs.map((name) => partInput(name, types.get(name))),
     outputs: [...new Set([...outputs, ...measured])]
       .filter((value) => !isFeed(value) && !inputs.includes(value))
       .map((name) => ({ name, dtype: undefined, shape: undefined })),
@@ -100,7 +107,7 @@ export function buildSegment(options: SegmentOptions): Segment {
       const name = editor.uniqueName(`${value}_float`);
       editor.addInput({
         name,
-        dtype: dtypes.get(value) ?? valueType(layers, value),
+        dtype: types.get(value)?.dtype ?? elementType(layers, value),
         shape: undefined,
       });
       floatInputs.set(value, name);
@@ -140,7 +147,7 @@ function replaceConstant(
 }
 
 /** Of an activation; of what a layer's output is added to it is the layer's own. */
-const valueType = (layers: readonly Layer[], value: string): DType | undefined => {
+const elementType = (layers: readonly Layer[], value: string): DType | undefined => {
   const uses = layers.flatMap(({ uses }) => uses);
   return (uses.find(({ activation }) => activation === value) ?? uses[0])?.dtype;
 };

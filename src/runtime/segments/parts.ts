@@ -8,6 +8,7 @@ import {
   extractSubgraph,
   type Model,
   type Node,
+  partInput,
   readBy,
 } from "../../onnx/index.ts";
 import type { Cuts } from "./cuts.ts";
@@ -77,8 +78,7 @@ export function splitModel(
 /**
  * The model that one part runs.
  *
- * @param types - element types and ranks of kept values: without ranks, shape inference takes attention for one of
- *   another kind.
+ * @param types - element types and ranks of kept values.
  */
 export function buildPart(
   model: Model,
@@ -89,10 +89,7 @@ export function buildPart(
   const declared = new Map(model.graph.outputs.map((info) => [info.name, info]));
   const given = inputs.filter((name) => !model.graph.inputs.some((info) => info.name === name));
   return extractSubgraph(model, {
-    inputs: given.map((name) => {
-      const { dtype, shape } = types.get(name) ?? {};
-      return { name, dtype, shape: shape?.map(() => undefined) };
-    }),
+    inputs: given.map((name) => partInput(name, types.get(name))),
     outputs: outputs.map(
       (name) => declared.get(name) ?? { name, dtype: undefined, shape: undefined },
     ),
