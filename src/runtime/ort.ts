@@ -21,8 +21,11 @@ export function onnxRuntimeVersion(): string {
   return (JSON.parse(readFileSync(path, "utf8")) as { readonly version: string }).version;
 }
 
-/** Models above this go to ONNX Runtime through a temporary file: protobuf messages end at 2 GB. */
-const inMemoryLimitBytes = 1.5e9;
+/**
+ * Models above this go to ONNX Runtime through temporary files, whose weights it maps: as a message they would exist
+ * there three times until the session is open, and messages end at 2 GB.
+ */
+const inMemoryLimitBytes = 2 ** 26;
 
 /**
  * Worker threads start when they are first needed.

@@ -135,6 +135,32 @@ describe("errors are BitloomErrors that say what is wrong", () => {
   });
 });
 
+test("a model too large for a message opens through files, which are gone again", async () => {
+  const before = process.env.TMPDIR;
+  const folder = await mkdtemp(join(tmpdir(), "bitloom-test-"));
+  process.env.TMPDIR = folder;
+  try {
+    // 84 MB of ones: every output is the sum of the inputs.
+    const [k, n] = [7, 3_000_000];
+    const model = graph()
+      .input("x", "float32", [1, k])
+      .initializer("w", [k, n], new Float32Array(k * n).fill(1))
+      .output("y", "float32", [1, n])
+      .node("MatMul", ["x", "w"], ["y"])
+      .model();
+    const session = await runtime.open(model);
+    expect(await readdir(folder)).toEqual([]);
+    const { y } = await session.run({ x: floatFeed([1, 2, 3, 4, 5, 6, 7], [1, k]) });
+    expect(y.shape).toEqual([1, n]);
+    expect((y.data as Float32Array).every((value) => value === 28)).toBe(true);
+    await session.release();
+  } finally {
+    if (before === undefined) Reflect.deleteProperty(process.env, "TMPDIR");
+    else process.env.TMPDIR = before;
+    await rm(folder, { recursive: true });
+  }
+});
+
 describe("the end", () => {
   test("close waits for runs under way; afterwards everything is refused, twice is fine", async () => {
     const own = createRuntime({ threads: 2 });
