@@ -214,6 +214,13 @@ export const quantizerOptions = {
   } as Maybe<number>,
 };
 
+export const memoryLimit: Maybe<number> = {
+  flags: "--memory-limit <size>",
+  help: "weights open at once, half as much of activations; the rest stays in files (default: 512MB)",
+  parse: byteSize,
+  advanced: true,
+};
+
 /** How errors are carried from layer to layer. */
 export const propagationOptions = {
   correction: {
@@ -237,12 +244,7 @@ export const propagationOptions = {
     flags: "--one-shot",
     help: "rounds every layer by itself, on float activations: faster, less exact",
   } as Maybe<boolean>,
-  memoryLimit: {
-    flags: "--memory-limit <size>",
-    help: "weights open at once, half as much of activations; the rest stays in files (default: 512MB)",
-    parse: byteSize,
-    advanced: true,
-  } as Maybe<number>,
+  memoryLimit,
   checkpoint: {
     flags: "--checkpoint <folder>",
     help: "where finished layers wait for the output, so that an interrupted run goes on (default: <output>.checkpoint)",

@@ -160,3 +160,20 @@ describe("wrong usage exits with 2, says what was expected and writes nothing", 
     expect(folder.files()).toEqual([]);
   });
 });
+
+test.each([
+  ["calibrate", ["-o", folder.at("x.stats"), "-q", "rtn", "-s", "output-error"]],
+  ["score", ["-o", folder.at("x.json"), "-q", "rtn", "-s", "output-error"]],
+  ["evaluate", [model]],
+])(
+  "--memory-limit is kept by %s: values go to files, for which there is no room",
+  async (verb, args) => {
+    const data = ["-c", join(tinyLm, "calibration.txt"), "--rows", "6"];
+    const given = verb === "evaluate" ? ["-e", data[1], "--evaluate-rows", "6"] : data;
+    const { code, stderr } = await run([verb, model, ...args, ...given, "--memory-limit", "1KB"], {
+      env: { TMPDIR: folder.at("missing") },
+    });
+    expect(stderr).toMatch(/Cannot keep (activations|statistics) in/);
+    expect(code).toBe(1);
+  },
+);

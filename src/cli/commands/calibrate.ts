@@ -3,7 +3,7 @@ import { calibrateModel, checkOutputs, saveStatistics } from "../../index.ts";
 import { defineCommand } from "../command.ts";
 import { describeMethods } from "../methods.ts";
 import { counted } from "../numbers.ts";
-import { displayOptions, force, output, stageOptions } from "../options.ts";
+import { displayOptions, force, memoryLimit, output, stageOptions } from "../options.ts";
 import { timeLine } from "../quantize-text.ts";
 import { facts } from "../table.ts";
 import { noticeLines } from "../text.ts";
@@ -18,6 +18,7 @@ export const calibrateCommand = defineCommand({
   options: {
     output: output("where the statistics go (safetensors)"),
     ...options,
+    memoryLimit,
     force,
     ...displayOptions,
   },
@@ -31,7 +32,11 @@ export const calibrateCommand = defineCommand({
     const { output, force = false } = values;
     const files = { inputs: inputsOf(model, values), force };
     await checkOutputs([output], { ...files, model, tokenizer: values.tokenizer });
-    const { statistics, report } = await calibrateModel(model, { ...values, ...context });
+    const { statistics, report } = await calibrateModel(model, {
+      ...values,
+      ...context,
+      memoryLimitBytes: values.memoryLimit,
+    });
     await saveStatistics(statistics, output, files);
     return {
       document: { ...report, output: { path: output } },

@@ -2,7 +2,7 @@
 import { BitloomError, evaluateFiles } from "../../index.ts";
 import { defineCommand } from "../command.ts";
 import { exactBytes, percent } from "../numbers.ts";
-import { dataOptions, displayOptions, seed, strict, threads } from "../options.ts";
+import { dataOptions, displayOptions, memoryLimit, seed, strict, threads } from "../options.ts";
 import { timeLine } from "../quantize-text.ts";
 import { facts } from "../table.ts";
 import { noticeLines, qualityFacts } from "../text.ts";
@@ -19,6 +19,7 @@ export const evaluateCommand = defineCommand({
     seed,
     threads,
     strict,
+    memoryLimit,
     ...displayOptions,
   },
   examples: [
@@ -27,7 +28,12 @@ export const evaluateCommand = defineCommand({
   ],
   async run([float, quantized], values, context) {
     refuseBesideProtocol(values);
-    const report = await evaluateFiles(float, quantized, { ...values, ...context });
+    const memoryLimitBytes = values.memoryLimit;
+    const report = await evaluateFiles(float, quantized, {
+      ...values,
+      ...context,
+      memoryLimitBytes,
+    });
     return {
       document: report,
       text: (style) => {

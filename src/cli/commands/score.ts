@@ -9,7 +9,7 @@ import {
 import { defineCommand } from "../command.ts";
 import { describeMethods } from "../methods.ts";
 import { counted, significant } from "../numbers.ts";
-import { displayOptions, force, output, stageOptions, stats } from "../options.ts";
+import { displayOptions, force, memoryLimit, output, stageOptions, stats } from "../options.ts";
 import { timeLine } from "../quantize-text.ts";
 import type { Style } from "../style.ts";
 import { facts, table } from "../table.ts";
@@ -24,6 +24,7 @@ export const scoreCommand = defineCommand({
     output: output("where the scores go (JSON)"),
     ...stageOptions,
     stats,
+    memoryLimit,
     force,
     ...displayOptions,
   },
@@ -37,7 +38,12 @@ export const scoreCommand = defineCommand({
     const files = { inputs: inputsOf(model, values), force };
     await checkOutputs([output], { ...files, model, tokenizer: values.tokenizer });
     const statistics = stats === undefined ? undefined : await loadStatistics(stats);
-    const measured = await scoreModel(model, { ...values, ...context, statistics });
+    const measured = await scoreModel(model, {
+      ...values,
+      ...context,
+      statistics,
+      memoryLimitBytes: values.memoryLimit,
+    });
     await writeText(output, serialize(measured), files);
     return {
       document: { ...measured, output: { path: output } },
