@@ -31,6 +31,7 @@ export interface LineChart extends Frame {
 const size = { width: 860, height: 500 } as const;
 const margin = { top: 66, right: 226, bottom: 44, left: 62 } as const;
 const labelHeight = 16;
+const innerHeight = size.height - margin.top - margin.bottom;
 
 export function lineChart(chart: LineChart): string {
   const { series, floor, xTicks, yTicks } = chart;
@@ -41,11 +42,15 @@ export function lineChart(chart: LineChart): string {
   ];
   const heights = [...all.map((one) => one.y), ...(floor ? [floor.y] : [])];
   const y: [number, number] = [Math.min(...heights) / 1.06, Math.max(...heights) * 1.06];
+  const toPixel = pixelScale(y);
   const marks: Markish[] = [
     ...grid(
       x,
       xTicks,
-      yTicks.filter((tick) => tick >= y[0] && tick <= y[1]),
+      apart(
+        yTicks.filter((tick) => tick >= y[0] && tick <= y[1]),
+        toPixel,
+      ),
     ),
     ...(floor ? floorMarks(floor, x) : []),
     ...series.flatMap(lineMarks),
@@ -130,41 +135,65 @@ function lineMarks({ points, colour, isStrong = false, isDashed = false }: Serie
   ];
 }
 
-/** Names at the right of the frame, each tied to the last point of its line. */
+/** Pixels below the top of the frame, and back. */
+function pixelScale(y: readonly [number, number]): (value: number) => number {
+  const [low, high] = y.map(Math.log);
+  return (value) => ((high - Math.log(value)) / (high - low)) * innerHeight;
+}
+
+/** Ticks of rising values that leave their labels room. */
+function apart(ticks: readonly number[], toPixel: (value: number) => number): number[] {
+  const kept: number[] = [];
+  for (const tick of ticks) {
+    const last = kept.at(-1);
+    if (last === undefined || toPixel(last) - toPixel(tick) >= 20) kept.push(tick);
+  }
+  return kept;
+}
+
+/** Names at the right of the frame, each tied to the last point of its line; of lines that end before, above it. */
 function labelMarks(
   series: readonly Series[],
   x: readonly [number, number],
   y: readonly [number, number],
 ): Markish[] {
-  const inner = size.height - margin.top - margin.bottom;
   const [low, high] = y.map(Math.log);
-  const toPixel = (value: number) => ((high - Math.log(value)) / (high - low)) * inner;
-  const toValue = (pixel: number) => Math.exp(high - (pixel / inner) * (high - low));
+  const toPixel = pixelScale(y);
+  const toValue = (pixel: number) => Math.exp(high - (pixel / innerHeight) * (high - low));
   const ends = series.map(({ points }) => points[points.length - 1]);
+  const isLong = (end: XY) => x[1] - end.x < 1;
+  const long = series.filter((_, at) => isLong(ends[at]));
+  const longEnds = ends.filter(isLong);
   const places = dodge(
-    ends.map((end) => toPixel(end.y)),
+    longEnds.map((end) => toPixel(end.y)),
     labelHeight,
   );
   // The pool may stand out of the frame: all of it moves back in.
-  const over = Math.max(0, Math.max(...places) - inner + 4);
-  const labels = series.map((one, at) => ({
-    ...one,
-    end: ends[at],
-    at: toValue(places[at] - over),
-  }));
+  const over = Math.max(0, Math.max(...places) - innerHeight + 4);
+  const above = (end: XY) => ({ x: end.x + (x[1] - x[0]) / 9, y: toValue(toPixel(end.y) - 70) });
+  const labels = [
+    ...long.map((one, at) => ({
+      ...one,
+      end: longEnds[at],
+      at: { x: x[1] + 0.22, y: toValue(places[at] - over) },
+    })),
+    ...series.flatMap((one, at) =>
+      isLong(ends[at]) ? [] : [{ ...one, end: ends[at], at: above(ends[at]) }],
+    ),
+  ];
   return labels.flatMap(({ label, colour, isStrong = false, end, at }) => [
     link([{}], {
       x1: end.x,
       y1: end.y,
-      x2: x[1] + 0.22,
-      y2: at,
+      x2: at.x,
+      y2: at.y,
       stroke: colour,
       strokeWidth: 0.8,
       strokeOpacity: 0.7,
     }),
     text([label], {
-      x: x[1] + 0.22,
-      y: at,
+      x: at.x,
+      y: at.y,
       text: (one: string) => one,
       textAnchor: "start",
       dx: 5,

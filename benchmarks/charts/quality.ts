@@ -150,7 +150,9 @@ function scorersChart({ model, points }: QualityResults): string {
 }
 
 function rivalsChart({ model, points }: QualityResults): string {
-  const found = matches(points, "rival").filter(({ other, ours }) => other.kl > 0 && ours.kl > 0);
+  const found = matches(points, "rival")
+    .filter(({ other, ours }) => other.kl > 0 && ours.kl > 0)
+    .sort((a, b) => a.other.key.tool.localeCompare(b.other.key.tool, "en"));
   const pairs = found.map(({ other, ours }) => ({
     label: `${other.key.tool}: ${other.key.method}`,
     note: `${other.bitsPerWeight.toFixed(2)} bits`,

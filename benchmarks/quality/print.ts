@@ -2,7 +2,7 @@
  * What a finished run says on the terminal.
  */
 import { readResults } from "../harness/results.ts";
-import { toQualityResults } from "./points.ts";
+import { toQualityResults, where } from "./points.ts";
 import { methodsTable, propagationTable, rivalsTable, scorersTable, verdict } from "./tables.ts";
 
 export function printSummary(path: string): void {
@@ -14,7 +14,9 @@ export function printSummary(path: string): void {
   console.log(methodsTable(results));
   console.log(`\nKL against the best uniform plan at 2 / 3 / 4 bits, and rank correlation\n`);
   console.log(scorersTable([results]));
-  console.log("\nKL of mixed plans: one by one / qep / auto\n");
-  console.log(propagationTable([results]));
+  if (where(results.points, { kind: "mixed", propagation: "auto" }).length > 0) {
+    console.log("\nKL of mixed plans: one by one / qep / auto\n");
+    console.log(propagationTable([results]));
+  }
   console.log(`\n${rivalsTable(results)}\n\n${verdict(results)}\n\nresults: ${path}`);
 }

@@ -6,7 +6,7 @@ import { existsSync } from "node:fs";
 import { qualityPictures } from "../charts/quality.ts";
 import { readResults, resultsPath } from "../harness/results.ts";
 import { type QualityResults, toQualityResults } from "./points.ts";
-import { methodsTable, propagationTable, rivalsTable, scorersTable, verdict } from "./tables.ts";
+import { methodsTable, rivalsTable, scorersTable, verdict } from "./tables.ts";
 
 /** Models whose results are committed. */
 export const publishedModels = ["tiny-lm", "stories260k"] as const;
@@ -45,7 +45,6 @@ export function readmeWithResults(readme: string): string {
       [`${one.model}-rivals`, rivalsTable(one)],
     ]),
     ["scorers", scorersTable(results)],
-    ["propagation", propagationTable(results)],
     ["verdict", results.map((one) => `- ${verdict(one)}`).join("\n")],
   ]);
   return [...parts].reduce((text, [name, content]) => replacePart(text, name, content), readme);
