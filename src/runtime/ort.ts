@@ -61,7 +61,8 @@ export function createRuntime(options: { readonly threads?: number } = {}): Work
     async open(model, sessionOptions = {}) {
       const worker = workers[(sessionOptions.worker ?? turn++) % workers.length];
       const session = sessionCount++;
-      const names = await sendModel(worker, session, model, sessionOptions.optimize ?? "all");
+      const sent = await sendModel(worker, session, model, sessionOptions.optimize ?? "all");
+      const { removeFiles, ...names } = sent;
       let released: Promise<void> | undefined;
       const opened: Session = {
         ...names,
@@ -74,7 +75,7 @@ export function createRuntime(options: { readonly threads?: number } = {}): Work
           return results;
         },
         release() {
-          released ??= worker.release(session);
+          released ??= worker.release(session).then(removeFiles);
           return released;
         },
       };
@@ -122,12 +123,19 @@ const label = (model: Model) => (model.path === undefined ? "the model" : `"${mo
 /** ONNX Runtime ends some messages with a full stop and some without. */
 const sentence = (error: unknown) => (error as Error).message.trim().replace(/\.*$/, ".");
 
+interface SentModel {
+  readonly inputNames: string[];
+  readonly outputNames: string[];
+  /** To be called once the session is gone, where its files could not be removed before. */
+  readonly removeFiles?: () => Promise<void>;
+}
+
 async function sendModel(
   worker: Caller,
   session: number,
   model: Model,
   optimize: "all" | "none",
-): Promise<{ inputNames: string[]; outputNames: string[] }> {
+): Promise<SentModel> {
   const options = {
     executionProviders: ["cpu"],
     graphOptimizationLevel: optimize === "all" ? "all" : "disabled",
@@ -141,16 +149,24 @@ async function sendModel(
     worker.call(
       { kind: "open", session, model: source, options },
       typeof source === "string" ? [] : [source.buffer],
-    ) as Promise<{ inputNames: string[]; outputNames: string[] }>;
+    ) as Promise<SentModel>;
   try {
     if (model.fileBytes < inMemoryLimitBytes) return await opening(await encodeModel(model));
     const folder = await mkdtemp(join(tmpdir(), "bitloom-"));
+    const remove = () => rm(folder, { recursive: true, force: true });
     try {
       const path = join(folder, "model.onnx");
       await saveModel(model, path, { externalData: "always" });
-      return await opening(path);
-    } finally {
-      await rm(folder, { recursive: true, force: true });
+      const names = await opening(path);
+      // Windows removes no file that is mapped: there it goes when the session does.
+      const isRemoved = await remove().then(
+        () => true,
+        () => false,
+      );
+      return isRemoved ? names : { ...names, removeFiles: remove };
+    } catch (error) {
+      await remove();
+      throw error;
     }
   } catch (error) {
     if (error instanceof BitloomError) throw error;
