@@ -1,10 +1,11 @@
 /**
- * What is made of the committed results of `bench:quality`: pictures and the generated parts of the README. Pure but
- * for reading results, so that a test can tell whether they are up to date.
+ * What is made of the committed results of `bench:quality` and `bench:propagation`: pictures and the generated parts of
+ * the README. Pure but for reading results, so that a test can tell whether they are up to date.
  */
 import { existsSync } from "node:fs";
 import { qualityPictures } from "../charts/quality.ts";
 import { readResults, resultsPath } from "../harness/results.ts";
+import { gainTable, propagationTable } from "../propagation/tables.ts";
 import { type QualityResults, toQualityResults } from "./points.ts";
 import { methodsTable, rivalsTable, scorersTable, verdict } from "./tables.ts";
 
@@ -44,6 +45,19 @@ export function readmeWithResults(readme: string): string {
       [`${one.model}`, methodsTable(one)],
       [`${one.model}-rivals`, rivalsTable(one)],
     ]),
+    ...publishedModels.map((model): [string, string] => [
+      `${model}-propagation`,
+      propagationTable(readResults(resultsPath(`propagation-${model}`))),
+    ]),
+    [
+      "propagation-swapped",
+      gainTable(
+        publishedModels.map((model) => [
+          model,
+          readResults(resultsPath(`propagation-${model}-swapped`)),
+        ]),
+      ),
+    ],
     ["scorers", scorersTable(results)],
     ["verdict", results.map((one) => `- ${verdict(one)}`).join("\n")],
   ]);

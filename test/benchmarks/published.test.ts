@@ -18,6 +18,7 @@ const pictures = committedPictures();
 describe("committed results", () => {
   const files = [
     ...publishedModels.map((model) => `quality-${model}`),
+    ...publishedModels.flatMap((model) => [`propagation-${model}`, `propagation-${model}-swapped`]),
     ...["kernels-node20", "kernels-node24", "session-node20", "session-node24"],
   ];
   test.each(files)("%s is readable, and no measurement is there twice", (name) => {
