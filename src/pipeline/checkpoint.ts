@@ -4,7 +4,7 @@
  * Invariant: a folder that belongs to another run is never used, and what bitloom did not write is never removed.
  */
 import { createHash } from "node:crypto";
-import { mkdir, readdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
+import { mkdir, readdir, readFile, rename, rm, rmdir, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { BitloomError } from "../core/errors.ts";
 import { parseFormat } from "../core/format.ts";
@@ -25,11 +25,13 @@ export interface Checkpoint {
   readonly resumed: ReadonlySet<LayerId>;
   save(layer: LayerId, finished: FinishedLayer): Promise<void>;
   load(layer: LayerId): Promise<FinishedLayer>;
-  /** Removes the folder, after the output is written. */
+  /** Removes its files, and the folder unless there is something else in it, after the output is written. */
   remove(): Promise<void>;
 }
 
 const manifestName = "run.json";
+/** Names of the files that a checkpoint writes, finished or not. */
+const isOwn = (name: string) => /^(run\.json|[0-9a-f]{32}\.layer)(\..*)?$/.test(name);
 const magic = "bitloom layer 1\n";
 
 interface Header {
@@ -85,7 +87,12 @@ export async function openCheckpoint(folder: string, fingerprint: string): Promi
         { path },
       );
     },
-    remove: () => rm(folder, { recursive: true, force: true }),
+    async remove() {
+      const names = await readdir(folder).catch(() => []);
+      await Promise.all(names.filter(isOwn).map((name) => rm(join(folder, name), { force: true })));
+      // What somebody else put there keeps the folder.
+      await rmdir(folder).catch(() => undefined);
+    },
   };
 }
 

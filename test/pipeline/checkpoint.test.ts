@@ -50,6 +50,13 @@ test("gives back what it got, in a later run too; remove() leaves nothing", asyn
   expect(folder.files()).toEqual([]);
 });
 
+test("remove() leaves what somebody else put there", async () => {
+  const checkpoint = await filled();
+  writeFileSync(folder.at("c/notes.txt"), "mine");
+  await checkpoint.remove();
+  expect(readdirSync(folder.at("c"))).toEqual(["notes.txt"]);
+});
+
 test.each([
   ["cut short", (bytes: Buffer) => bytes.subarray(0, bytes.length - 1)],
   ["cut in the header", (bytes: Buffer) => bytes.subarray(0, 40)],
