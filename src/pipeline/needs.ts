@@ -4,6 +4,7 @@
  */
 import type { RunNeeds } from "../core/needs.ts";
 import type { ScorerWork } from "../core/score.ts";
+import { inMemoryLimitBytes, segmentBytes } from "../runtime/index.ts";
 
 /** What one layer makes of the data. */
 export interface LayerWork {
@@ -110,7 +111,9 @@ export function estimateNeeds(facts: RunFacts): RunNeeds {
   return {
     memoryBytes: Math.round(peakMemory(facts, keptBytes)),
     disk: {
-      temporaryBytes: Math.round(beyond(keptBytes) + beyond(heldBytes(facts))),
+      temporaryBytes: Math.round(
+        beyond(keptBytes) + beyond(heldBytes(facts)) + sessionFiles(facts),
+      ),
       checkpointBytes: disk.checkpointBytes,
       outputBytes: disk.outputBytes,
     },
@@ -119,6 +122,15 @@ export function estimateNeeds(facts: RunFacts): RunNeeds {
       : stageSeconds(facts),
     rows: fewestRows(facts),
   };
+}
+
+/** Files that large parts of a model are opened through, one at a time in each worker. */
+function sessionFiles({ layers, workers, modelBytes, memoryLimitBytes, scorer }: RunFacts): number {
+  const largest = Math.max(0, ...layers.map(({ n, k }) => 4 * n * k));
+  const measures = scorer !== undefined && scorer.passes !== 0;
+  const part = measures ? modelBytes : Math.max(largest, segmentBytes(memoryLimitBytes));
+  const bytes = Math.min(modelBytes, part);
+  return bytes > inMemoryLimitBytes ? workers * bytes : 0;
 }
 
 /** Most memory at once, bytes. Every term is a bound of its own; they are rarely reached together. */

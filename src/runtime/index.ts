@@ -9,7 +9,7 @@ export {
 } from "./generate/index.ts";
 export type { ComparedModel, Loss } from "./loss.ts";
 export { openAll, type WantedSession } from "./open-all.ts";
-export { createRuntime, onnxRuntimeVersion } from "./ort.ts";
+export { createRuntime, inMemoryLimitBytes, onnxRuntimeVersion } from "./ort.ts";
 export {
   type BatchSource,
   type InOrder,
@@ -30,6 +30,7 @@ export {
   planCuts,
   type RunSegments,
   runSegments,
+  segmentBytes,
   ValueStore,
   workersFor,
 } from "./segments/index.ts";

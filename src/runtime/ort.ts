@@ -25,7 +25,7 @@ export function onnxRuntimeVersion(): string {
  * Models above this go to ONNX Runtime through temporary files, whose weights it maps: as a message they would exist
  * there three times until the session is open, and messages end at 2 GB.
  */
-const inMemoryLimitBytes = 2 ** 26;
+export const inMemoryLimitBytes = 2 ** 26;
 
 /**
  * Worker threads start when they are first needed.

@@ -155,6 +155,14 @@ describe("memory, disk and rows", () => {
     // Six float32 copies; the codes of four plans beyond the limit go to disk.
     expect(memory({ layers: wide }) - base).toBeCloseTo(6 * 4 * 4e6, -4);
     expect(estimateNeeds(facts({ layers: wide })).disk.temporaryBytes).toBeCloseTo(4 * 4e6, -4);
+    // Large parts of a model are opened through files: all of it where scores are measured, else its largest layer.
+    const large = { modelBytes: 2e9, workers: 2, memoryLimitBytes: 1e8 };
+    const temporary = (change: Partial<RunFacts>) =>
+      estimateNeeds(facts({ ...large, ...change })).disk.temporaryBytes;
+    const huge = facts().layers.map((one) => (one.id === "b" ? { ...one, n: 25e6, k: 4 } : one));
+    const scorer = { passes: 0, quantizes: false, judges: false } as const;
+    expect(temporary({ scorer, layers: huge, gateModels: 0 })).toBe(2 * 4e8);
+    expect(temporary({ scorer: { ...scorer, passes: "widths" }, gateModels: 0 })).toBe(2 * 2e9);
     expect(memory({ logitsBytes: 1000, workers: 1 }) - base).toBe(6000);
     // What is kept beyond the limit goes to disk.
     const roomy = { memoryLimitBytes: 1e6 };
