@@ -7,7 +7,13 @@ import { qualityPictures } from "../charts/quality.ts";
 import { readResults, resultsPath } from "../harness/results.ts";
 import { gainTable, propagationTable } from "../propagation/tables.ts";
 import { type QualityResults, toQualityResults } from "./points.ts";
-import { methodsTable, rivalsTable, scorersTable, verdict } from "./tables.ts";
+import {
+  methodsTable,
+  propagatedScorersTable,
+  rivalsTable,
+  scorersTable,
+  verdict,
+} from "./tables.ts";
 
 /** Models whose results are committed. */
 export const publishedModels = ["tiny-lm", "stories260k"] as const;
@@ -59,6 +65,7 @@ export function readmeWithResults(readme: string): string {
       ),
     ],
     ["scorers", scorersTable(results)],
+    ["scorers-propagated", propagatedScorersTable(results)],
     ["verdict", results.map((one) => `- ${verdict(one)}`).join("\n")],
   ]);
   return [...parts].reduce((text, [name, content]) => replacePart(text, name, content), readme);

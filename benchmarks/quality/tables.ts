@@ -48,6 +48,25 @@ export function methodsTable({ points }: QualityResults): string {
   return markdownTable(["plan", ...head], rows, [false, ...head.map(() => true)]);
 }
 
+/** KL of mixed plans at 3 bits: one by one, propagated with `qep`, with `auto`. */
+export function propagatedScorersTable(results: readonly QualityResults[]): string {
+  const plans = results.map(({ points }) => where(points, { kind: "mixed", bits: "3" }));
+  const allocators = distinct(plans[0], "allocator").filter((name) => name !== "uniform");
+  const rows = distinct(plans[0], "scorer").map((scorer) => [
+    `\`${scorer}\``,
+    ...plans.flatMap((points) =>
+      allocators.map((allocator) =>
+        ["one-by-one", "qep", "auto"]
+          .map((propagation) => where(points, { scorer, allocator, propagation })[0])
+          .map((point) => (point ? Number(point.kl.toPrecision(3)) : "–"))
+          .join(" / "),
+      ),
+    ),
+  ]);
+  const head = results.flatMap(({ model }) => allocators.map((name) => `${model}, \`${name}\``));
+  return markdownTable(["scorer", ...head], rows);
+}
+
 /** KL against that of the best uniform plan at the same bytes, by scorer and allocator; and the rank correlations. */
 export function scorersTable(results: readonly QualityResults[]): string {
   const [first] = results;
