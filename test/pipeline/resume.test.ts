@@ -62,7 +62,7 @@ test("kill -9 at ten moments: the next run goes on and writes the bytes of an un
   }
   // The moments were not all the same.
   expect(new Set(resumed).size).toBeGreaterThan(3);
-}, 180_000);
+}, 600_000);
 
 describe("a checkpoint that is left", () => {
   test("by Ctrl-C; an other run refuses it and leaves it, the same one goes on", async () => {
