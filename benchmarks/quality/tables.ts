@@ -163,7 +163,10 @@ export function verdict({ model, points }: QualityResults): string {
     return [worse.length === 0 ? count : `${count} (not ${worse.map(exception).join("; ")})`];
   };
   const parts = [
-    ...of("uniform", "best uniform plans (every width, quantizer and propagation)"),
+    ...of(
+      "uniform",
+      "best uniform plans (of the widths, quantizers and propagations in the committed results)",
+    ),
     ...of("rival", "files of other tools"),
   ];
   return `${model}: the default's KL at the same bytes is ${parts.join(" and ")}.`;

@@ -19,8 +19,9 @@ import { ridgeShift, shifted } from "./ridge-shift.ts";
  * Strengths tried beside 0, weakest first. The layer's own error mostly asks for 1, but the end loss does not: the full
  * step is a regression on noisy inputs, which shrinks what it cannot predict. Perplexity of stories260k at 3 / 2 bits
  * (GPTQ, blocks of 32, searched grid) was 8.25 / 22.5 with strengths up to ½, 8.25 / 24.3 with ¾ too and 1 for layers
- * that write to the residual stream, 8.45 / 23.5 with 1 for those alone. With calibration and evaluation text swapped
- * ½ held: README, "Corrections".
+ * that write to the residual stream, 8.45 / 23.5 with 1 for those alone, all in a first form that left out the last
+ * block's residual. The choice of ½ was made on that text; how it does on text with the halves swapped is in the
+ * README, "Corrections".
  */
 const alphas = [0.25, 0.5];
 /** Relative dampings tried, most careful first. */

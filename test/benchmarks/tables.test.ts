@@ -68,7 +68,7 @@ test("other tools stand beside the default at their bytes", () => {
 test("the verdict names every exception and by how much", () => {
   expect(matches(results.points, "uniform").map(({ isWorse }) => isWorse)).toEqual([false]);
   expect(verdict(results)).toBe(
-    "toy: the default's KL at the same bytes is at or below 1 of 1 best uniform plans (every width, quantizer and propagation) and at or below 0 of 1 files of other tools (not other 4 bits: 0.0300 against 0.0200).",
+    "toy: the default's KL at the same bytes is at or below 1 of 1 best uniform plans (of the widths, quantizers and propagations in the committed results) and at or below 0 of 1 files of other tools (not other 4 bits: 0.0300 against 0.0200).",
   );
 });
 
