@@ -52,8 +52,8 @@ const { values: given } = readArguments("bench:quality", {
   allocators: names("of mixed plans", keys<AllocatorName>(allocators)),
   corrections: names("of propagated plans", corrections),
   "propagated-bits": numbers(
-    "bits at which mixed plans are propagated too, which takes several times as long",
-    [3],
+    "bits at which plans are propagated too, which takes several times as long",
+    [2, 3, 4],
   ),
   python: repeated("a Python with packages of benchmarks/rivals/; python3 by default"),
   quick: flag("2 to 4 bits, few methods, few windows: a look, no result"),
@@ -91,17 +91,15 @@ process.once("SIGINT", () => {
 
 const plain: readonly Propagation[] = ["one-by-one"];
 const propagations: readonly Propagation[] = [...plain, ...args.corrections];
-/** At high widths there is next to nothing to propagate, and propagation takes several times as long. */
-const ofUniform = (bits: number) => (bits <= 4 ? propagations : plain);
-const ofMixed = (bits: number) => (args["propagated-bits"].includes(bits) ? propagations : plain);
-const ofDefault = (bits: number): Iterable<Propagation> =>
-  new Set([...(Number.isInteger(bits) ? ofUniform(bits) : plain), "auto"]);
+/** How plans are rounded at a width or budget. */
+const propagationsAt = (bits: number) =>
+  args["propagated-bits"].includes(bits) ? propagations : plain;
 const bench = openBench(subject, journal, progress);
 try {
   const weights = await bench.weights();
   const uniform = await measureUniform(bench, {
     quantizers: args.quantizers,
-    propagationsAt: ofUniform,
+    propagationsAt,
     widths: widths.filter((width) => between(width)),
   });
   const best = bestUniform(uniform);
@@ -111,12 +109,12 @@ try {
   const budgets = budgetsFor(new Map(reference.map(({ bits, bytes }) => [bits, bytes])), args.bits);
   const scored = await scoreAll(bench, args.scorers);
   const mixed = await measureMixed(bench, scored, {
-    ...{ allocators: args.allocators, propagationsAt: ofMixed, budgets },
+    ...{ allocators: args.allocators, propagationsAt, budgets },
   });
   const rivals = await measureRivals(bench, args.python.length > 0 ? args.python : ["python3"]);
   const ours: Entry[] = [];
   for (const { bits, bytes } of budgets) {
-    for (const propagation of ofDefault(bits)) {
+    for (const propagation of new Set<Propagation>([...propagationsAt(bits), "auto"])) {
       ours.push(await defaultEntry(bench, `${bits} bits`, { budgetBytes: bytes, propagation }));
     }
   }
