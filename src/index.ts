@@ -51,7 +51,6 @@ export type {
   FactorOptions,
   FeedbackInput,
   FeedbackResult,
-  GramSum,
   GridFit,
   GridSet,
   HessianFactor,

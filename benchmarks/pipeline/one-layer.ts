@@ -53,10 +53,11 @@ export async function measureLayer(shape: LayerShape, threads: number): Promise<
   };
   const random = uniform(1);
   const x = activations(random, tokens, cols);
-  const gram = algebra.openGram(cols);
-  await measure(`sum ${tokens} rows of xᵀx`, tokens * cols * cols, () => gram.add(x));
-  const hessian = gram.finish(2 / tokens);
-  gram.release();
+  const columns = Float64Array.from(x, (_, i) => x[(i % tokens) * cols + Math.floor(i / tokens)]);
+  const hessian = await measure(`xᵀx of ${tokens} rows`, 2 * tokens * cols * cols, () =>
+    algebra.product(columns, x, cols, tokens, cols),
+  );
+  for (let i = 0; i < hessian.length; i++) hessian[i] *= 2 / tokens;
   const weight = { rows, cols, data: Float32Array.from({ length: rows * cols }, random) };
   const asked = { damping: 0.01, activationOrder: false, layer: "layer" };
   const factor = await measure("factor H + λI", cols ** 3 / 3, () =>
@@ -92,8 +93,8 @@ function uniform(seed: number): () => number {
 }
 
 /** Rows with a shared direction, so that the Hessian is no diagonal. */
-function activations(random: () => number, tokens: number, cols: number): Float32Array {
-  const x = new Float32Array(tokens * cols);
+function activations(random: () => number, tokens: number, cols: number): Float64Array {
+  const x = new Float64Array(tokens * cols);
   for (let row = 0; row < tokens; row++) {
     const common = random();
     for (let k = 0; k < cols; k++) x[row * cols + k] = random() + (common * ((7 * k) % 13)) / 13;

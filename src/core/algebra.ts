@@ -69,16 +69,6 @@ export interface FeedbackResult extends GridSet {
   readonly overflowRow: number | undefined;
 }
 
-/** Sums over calibration rows, taken in pieces. */
-export interface GramSum {
-  /** Adds rows float32 [T, K]. */
-  add(rows: Float32Array): void;
-  /** factor · Σ xᵀx, float64 [K, K], symmetric. */
-  finish(factor: number): Float64Array;
-  /** Gives the memory back. */
-  release(): void;
-}
-
 /** Dense linear algebra on one memory and its threads. */
 export interface Algebra {
   readonly threads: number;
@@ -103,7 +93,8 @@ export interface Algebra {
   /**
    * A · B, float64 [rows, cols], for A [rows, inner] and B [inner, cols], row-major.
    *
-   * Cost: 2 · rows · inner · cols operations; 8 bytes for every element of B and of 512 rows of A and of the result.
+   * Cost: 2 · rows · inner · cols operations; 8 bytes for every element of 1024 columns of B, and of 512
+   *   rows of A and of the result.
    */
   product(
     a: Float32Array | Float64Array,
@@ -126,12 +117,10 @@ export interface Algebra {
   /**
    * tr(Δ H Δᵀ) for Δ float32 [N, K] and H symmetric: the output error of a weight change.
    *
-   * Cost: N·K² operations; 4·K² bytes, and 16·K bytes for at most 512 rows.
+   * Cost: N·K² operations; 8·K bytes for at most 1024 columns, and 16·K for at most 512 rows.
    * Numerics: float64. May come out below zero by rounding when H is singular; not clamped here.
    */
   quadraticForm(delta: Matrix, hessian: Float64Array): Promise<number>;
-  /** Starts a sum of xᵀx. Cost: T·K² operations; 4·K² bytes, and 8·K bytes for at most 512 rows. */
-  openGram(size: number): GramSum;
   /** Ends the threads; nothing may be asked afterwards. */
   release(): Promise<void>;
 }

@@ -10,7 +10,7 @@ import { factorDamped, type PanelFactor } from "./factor.ts";
 import { openFactorMemory } from "./factor-memory.ts";
 import { roundWithFeedback } from "./feedback.ts";
 import { fitGrids } from "./grids.ts";
-import { openGram, product, quadraticForm, solve } from "./products.ts";
+import { product, quadraticForm, solve } from "./products.ts";
 
 export type AlgebraOptions = DenseOptions;
 
@@ -54,7 +54,6 @@ export async function openAlgebra(options: AlgebraOptions = {}): Promise<Algebra
     solve: async (factor, right, rows, matrix) =>
       solve(dense, panelsOf(factor), right, rows, matrix),
     quadraticForm: (delta, hessian) => quadraticForm(dense, delta, hessian),
-    openGram: (size) => openGram(dense, size),
     release: () => dense.engine.close(),
   };
 }

@@ -123,7 +123,7 @@ export async function roundWithFeedback(
         await turn();
       }
       const codeStrips = new Uint8Array(dense.engine.buffer, at.codes, 4 * padded * used);
-      stripsToRows(codes, start, count, cols, codeStrips, padded, order);
+      stripsToRows(codes, start, count, cols, codeStrips, padded, { order });
       readGrids(grids(), scales, zeroPoints, start, count, blocks);
       const bad = check().findIndex((value) => value !== 0);
       if (bad >= 0) overflowRow ??= start + bad;

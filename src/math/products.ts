@@ -7,18 +7,20 @@ import {
   paddedLines,
   planMultiply,
   stripsOf,
-  symmetricItems,
-  upperPanelBytes,
-  upperPanelOffset,
   upperPanels,
 } from "../../native/index.ts";
-import type { GramSum } from "../core/algebra.ts";
 import { invariant } from "../core/errors.ts";
 import type { Matrix } from "../core/tensor.ts";
 import { type Dense, withMemory } from "./dense.ts";
-import { type PanelFactor, writePanels } from "./factor.ts";
+import type { PanelFactor } from "./factor.ts";
 import { blockColumns } from "./factor-panels.ts";
-import { columnsToStrips, rowsPerPass, rowsToStrips, stripsToRows } from "./strips.ts";
+import {
+  columnsPerPass,
+  columnsToStrips,
+  rowsPerPass,
+  rowsToStrips,
+  stripsToRows,
+} from "./strips.ts";
 import { eventLoopTurns } from "./turns.ts";
 
 /** Passes over rows, with a turn of the event loop after each. */
@@ -31,6 +33,16 @@ async function overRows(
     const count = Math.min(rowsPerPass, rows - first);
     work(first, count, Math.ceil(count / 4));
     await turn();
+  }
+}
+
+/** Passes over columns. */
+async function overColumns(
+  cols: number,
+  work: (first: number, width: number) => Promise<void>,
+): Promise<void> {
+  for (let first = 0; first < cols; first += columnsPerPass) {
+    await work(first, Math.min(columnsPerPass, cols - first));
   }
 }
 
@@ -62,28 +74,32 @@ export async function product(
   const result = new Float64Array(rows * cols);
   if (result.length === 0 || inner === 0) return result;
   const lines = passLines(rows);
-  const width = paddedLines(cols);
-  const sizes = [8 * width * inner, 8 * lines * inner, 8 * lines * width];
-  await withMemory(dense, sizes, (right, left, c) => {
-    columnsToStrips(dense.floats(right, width * inner), b, inner, cols);
-    return overRows(rows, (first, count, strips) => {
-      rowsToStrips(dense.floats(left, 4 * strips * inner), inner, a, first, count, inner);
-      // Tiles of [4 columns of B][4 rows of A] make C strips of rows.
-      runMultiply(
-        dense,
-        {
-          left: stripsOf(inner),
-          leftCount: width / 4,
-          right: stripsOf(inner),
-          rightCount: strips,
-          k: inner,
-          c: { leftStep: 128, rightStep: 32 * width, rowStep: 32 },
-        },
-        { left: right, right: left, c },
-      );
-      stripsToRows(result, first, count, cols, dense.floats(c, 4 * strips * width), width);
-    });
-  });
+  const most = paddedLines(Math.min(cols, columnsPerPass));
+  const sizes = [8 * most * inner, 8 * lines * inner, 8 * lines * most];
+  await withMemory(dense, sizes, (right, left, c) =>
+    overColumns(cols, (from, width) => {
+      const padded = paddedLines(width);
+      columnsToStrips(dense.floats(right, padded * inner), b, inner, cols, from, width);
+      return overRows(rows, (first, count, strips) => {
+        rowsToStrips(dense.floats(left, 4 * strips * inner), inner, a, first, count, inner);
+        // Tiles of [4 columns of B][4 rows of A] make C strips of rows.
+        runMultiply(
+          dense,
+          {
+            left: stripsOf(inner),
+            leftCount: padded / 4,
+            right: stripsOf(inner),
+            rightCount: strips,
+            k: inner,
+            c: { leftStep: 128, rightStep: 32 * padded, rowStep: 32 },
+          },
+          { left: right, right: left, c },
+        );
+        const made = dense.floats(c, 4 * strips * padded);
+        stripsToRows(result, first, count, cols, made, padded, { from, width });
+      });
+    }),
+  );
   return result;
 }
 
@@ -191,81 +207,61 @@ export async function quadraticForm(
   const { rows, cols, data } = delta;
   invariant(hessian.length === cols * cols, "Hessian and weight disagree in K");
   if (data.length === 0) return 0;
-  const padded = paddedLines(cols);
   const lines = passLines(rows);
-  const sizes = [upperPanelBytes(padded), 8 * padded * lines, 8 * padded * lines];
+  const most = paddedLines(Math.min(cols, columnsPerPass));
+  const sizes = [8 * most * cols, 8 * lines * cols, 8 * lines * most];
   let total = 0;
-  await withMemory(dense, sizes, (panels, left, moved) => {
-    writePanels(dense, panels, cols, (panel, column, t) => {
-      for (let k = 0; k <= column; k++) panel[4 * k + t] = hessian[column * cols + k];
-      panel[4 * column + t] /= 2;
-    });
-    return overRows(rows, (first, count, strips) => {
-      const d = dense.floats(left, 4 * strips * padded);
-      rowsToStrips(d, padded, data, first, count, cols);
-      const shape: MultiplyShape = {
-        left: upperPanels,
-        leftCount: padded / 4,
-        right: stripsOf(padded),
-        rightCount: strips,
-        k: padded,
-        c: { leftStep: 128, rightStep: 32 * padded, rowStep: 32 },
-      };
-      runMultiply(dense, shape, { left: panels, right: left, c: moved });
-      const product = dense.floats(moved, d.length);
-      // Four sums, because one would wait for the adder; they are the four rows of the strips.
-      const sums = new Float64Array(4);
-      for (let i = 0; i < d.length; i += 4) {
-        sums[0] += d[i] * product[i];
-        sums[1] += d[i + 1] * product[i + 1];
-        sums[2] += d[i + 2] * product[i + 2];
-        sums[3] += d[i + 3] * product[i + 3];
-      }
-      total += sums[0] + sums[1] + (sums[2] + sums[3]);
-    });
-  });
+  await withMemory(dense, sizes, (right, left, moved) =>
+    overColumns(cols, (from, width) => {
+      // Below its diagonal V is 0, so only rows above the last one of these columns take part.
+      const height = from + width;
+      const padded = paddedLines(width);
+      upperToStrips(dense.floats(right, padded * height), hessian, cols, from, width);
+      return overRows(rows, (first, count, strips) => {
+        const d = dense.floats(left, 4 * strips * height);
+        rowsToStrips(d, height, data, first, count, cols);
+        const shape: MultiplyShape = {
+          left: stripsOf(height),
+          leftCount: padded / 4,
+          right: stripsOf(height),
+          rightCount: strips,
+          k: height,
+          c: { leftStep: 128, rightStep: 32 * padded, rowStep: 32 },
+        };
+        runMultiply(dense, shape, { left: right, right: left, c: moved });
+        const product = dense.floats(moved, 4 * strips * padded);
+        // Four sums, because one would wait for the adder; they are the four rows of the strips.
+        const sums = new Float64Array(4);
+        for (let strip = 0; strip < strips; strip++) {
+          const ofDelta = 4 * (strip * height + from);
+          const ofProduct = 4 * strip * padded;
+          for (let i = 0; i < 4 * width; i += 4) {
+            sums[0] += d[ofDelta + i] * product[ofProduct + i];
+            sums[1] += d[ofDelta + i + 1] * product[ofProduct + i + 1];
+            sums[2] += d[ofDelta + i + 2] * product[ofProduct + i + 2];
+            sums[3] += d[ofDelta + i + 3] * product[ofProduct + i + 3];
+          }
+        }
+        total += sums[0] + sums[1] + (sums[2] + sums[3]);
+      });
+    }),
+  );
   return 2 * total;
 }
 
-/** See `Algebra.openGram`. Rows are added in blocks of 256: where they are cut into calls shows in the last bits. */
-export function openGram(dense: Dense, size: number): GramSum {
-  const padded = paddedLines(size);
-  const c = dense.engine.take(upperPanelBytes(padded));
-  dense.floats(c, upperPanelBytes(padded) / 8).fill(0);
-  const strips = dense.engine.take(8 * padded * rowsPerPass);
-  return {
-    add(rows) {
-      const total = rows.length / size;
-      invariant(Number.isInteger(total), "calibration rows of another width than the sum");
-      for (let first = 0; first < total; first += rowsPerPass) {
-        const k = Math.min(rowsPerPass, total - first);
-        const source = rows.subarray(first * size, (first + k) * size);
-        columnsToStrips(dense.floats(strips, padded * k), source, k, size);
-        const count = padded / 4;
-        dense.run.symmetricUpdate.set(
-          { strips, stripStep: 32 * k, count, k, c, isSubtracted: 0 },
-          symmetricItems(count),
-          padded * padded * k,
-        );
-        dense.run.symmetricUpdate.run();
-      }
-    },
-    finish(factor) {
-      const result = new Float64Array(size * size);
-      for (let column = 0; column < size; column++) {
-        const panel = dense.floats(c + upperPanelOffset(column >> 2), 4 * (column + 1));
-        const t = column & 3;
-        for (let k = 0; k <= column; k++) {
-          const value = factor * panel[4 * k + t];
-          result[column * size + k] = value;
-          result[k * size + column] = value;
-        }
-      }
-      return result;
-    },
-    release() {
-      dense.engine.give(strips);
-      dense.engine.give(c);
-    },
-  };
+/** Columns of V as strips. */
+function upperToStrips(
+  into: Float64Array,
+  hessian: Float64Array,
+  size: number,
+  from: number,
+  width: number,
+): void {
+  const height = from + width;
+  columnsToStrips(into, hessian, height, size, from, width);
+  for (let column = 0; column < width; column++) {
+    const line = (column >> 2) * height * 4 + (column & 3);
+    into[line + 4 * (from + column)] /= 2;
+    for (let k = from + column + 1; k < height; k++) into[line + 4 * k] = 0;
+  }
 }
