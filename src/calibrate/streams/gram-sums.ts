@@ -2,10 +2,10 @@
  * Gram matrices summed over batches, apart for those batches that fit and those that judge.
  */
 import type { StreamGrams } from "../../core/correction.ts";
-import type { FeedTensor } from "../../core/feeds.ts";
+import type { FeedTensor, TensorData } from "../../core/feeds.ts";
 import type { Layer } from "../../core/layer.ts";
-import { addUp, scaledSymmetric } from "../statistic.ts";
-import type { GramOutputs } from "./segment.ts";
+import { scaledSymmetric } from "../statistic.ts";
+import type { GramOutputs } from "./gram-model.ts";
 
 /** What reaches a group of layers. */
 export interface Measured {
@@ -23,29 +23,37 @@ export const holdoutEvery = 3;
 export type GramResults = Readonly<Partial<Record<keyof GramOutputs, FeedTensor | undefined>>>;
 
 /** All layers of a group have these in common. */
-type GramLayer = Pick<Layer, "groups" | "k">;
+type GramLayer = Pick<Layer, "groups" | "k" | "n">;
+
+/** Columns of the sums that results are of. */
+export interface GramBlock {
+  readonly first: number;
+  readonly width: number;
+}
 
 /** Sums over batches, apart for those that judge and those that fit. */
 export class GramSums {
-  readonly #fit = new GramSum();
-  readonly #heldOut = new GramSum();
+  readonly #fit: GramSum;
+  readonly #heldOut: GramSum;
   readonly #isSplit: boolean;
 
-  constructor(isSplit: boolean) {
+  constructor(layer: GramLayer, isSplit: boolean) {
+    this.#fit = new GramSum(layer);
+    this.#heldOut = new GramSum(layer);
     this.#isSplit = isSplit;
   }
 
-  add(results: GramResults, batch: number): void {
+  add(results: GramResults, batch: number, block: GramBlock): void {
     const isHeldOut = this.#isSplit && batch % holdoutEvery === holdoutEvery - 1;
-    (isHeldOut ? this.#heldOut : this.#fit).add(results);
+    (isHeldOut ? this.#heldOut : this.#fit).add(results, block);
   }
 
-  finish(layer: GramLayer): Measured {
+  finish(): Measured {
     const all = this.#fit;
     all.merge(this.#heldOut);
     return {
-      grams: all.finish(layer),
-      holdout: this.#heldOut.elements > 0 ? this.#heldOut.finish(layer) : undefined,
+      grams: all.finish(),
+      holdout: this.#heldOut.elements > 0 ? this.#heldOut.finish() : undefined,
       relativeDrift: all.power > 0 ? all.driftPower / all.power : 0,
     };
   }
@@ -53,6 +61,7 @@ export class GramSums {
 
 /** Sums of Gram matrices, float64. */
 class GramSum {
+  readonly #layer: GramLayer;
   hessian: Float64Array | undefined;
   drift: Float64Array | undefined;
   residualDrift: Float64Array | undefined;
@@ -60,27 +69,42 @@ class GramSum {
   power = 0;
   driftPower = 0;
 
-  add({ hessian, drift, residualDrift, size, power, driftPower }: GramResults): void {
+  constructor(layer: GramLayer) {
+    this.#layer = layer;
+  }
+
+  add(results: GramResults, block: GramBlock): void {
+    const { hessian, drift, residualDrift } = results;
     if (!hessian) return;
-    this.hessian = addUp(this.hessian, hessian.data);
-    if (drift) this.drift = addUp(this.drift, drift.data);
-    if (residualDrift) this.residualDrift = addUp(this.residualDrift, residualDrift.data);
-    this.elements += numberOf(size);
-    this.power += numberOf(power);
-    this.driftPower += numberOf(driftPower);
+    const { groups, k, n } = this.#layer;
+    this.hessian = addColumns(this.hessian, hessian.data, groups * k, k, block);
+    if (drift) this.drift = addColumns(this.drift, drift.data, groups * k, k, block);
+    if (residualDrift) {
+      this.residualDrift = addColumns(this.residualDrift, residualDrift.data, n, k, block);
+    }
+    // Every block counts all elements.
+    if (block.first > 0) return;
+    this.elements += numberOf(results.size);
+    this.power += numberOf(results.power);
+    this.driftPower += numberOf(results.driftPower);
   }
 
   merge(other: GramSum): void {
-    if (other.hessian) this.hessian = addUp(this.hessian, other.hessian);
-    if (other.drift) this.drift = addUp(this.drift, other.drift);
-    if (other.residualDrift) this.residualDrift = addUp(this.residualDrift, other.residualDrift);
-    this.elements += other.elements;
-    this.power += other.power;
-    this.driftPower += other.driftPower;
+    const all = { first: 0, width: this.#layer.k };
+    const { hessian, drift, residualDrift, elements, power, driftPower } = other;
+    const merged = (own: Float64Array | undefined, added: Float64Array | undefined) =>
+      added ? addColumns(own, added, added.length / all.width, all.width, all) : own;
+    this.hessian = merged(this.hessian, hessian);
+    this.drift = merged(this.drift, drift);
+    this.residualDrift = merged(this.residualDrift, residualDrift);
+    this.elements += elements;
+    this.power += power;
+    this.driftPower += driftPower;
   }
 
   /** (2/T) times the sums, in place. */
-  finish({ groups, k }: GramLayer): StreamGrams {
+  finish(): StreamGrams {
+    const { groups, k } = this.#layer;
     const rows = this.elements / (groups * k);
     const sum = this.hessian ?? new Float64Array(groups * k * k);
     const drift = this.drift ?? new Float64Array(groups * k * k);
@@ -92,6 +116,23 @@ class GramSum {
     }
     return { rows, hessian, drift, residualDrift };
   }
+}
+
+/** Adds a block of columns to a matrix [rows, cols], which is made when there is none. */
+function addColumns(
+  total: Float64Array | undefined,
+  added: TensorData,
+  rows: number,
+  cols: number,
+  { first, width }: GramBlock,
+): Float64Array {
+  const sum = total ?? new Float64Array(rows * cols);
+  for (let row = 0; row < rows; row++) {
+    const to = row * cols + first;
+    const from = row * width;
+    for (let i = 0; i < width; i++) sum[to + i] += added[from + i] as number;
+  }
+  return sum;
 }
 
 const numberOf = (tensor: FeedTensor | undefined): number => Number(tensor?.data[0] ?? 0);

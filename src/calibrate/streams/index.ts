@@ -5,7 +5,7 @@
  */
 import { BitloomError, invariant, throwIfAborted } from "../../core/errors.ts";
 import type { RunOptions } from "../../core/events.ts";
-import type { Feeds, FeedTensor } from "../../core/feeds.ts";
+import type { FeedTensor } from "../../core/feeds.ts";
 import type { Layer, LayerId } from "../../core/layer.ts";
 import type { Matrix } from "../../core/tensor.ts";
 import type { Model } from "../../onnx/index.ts";
@@ -18,15 +18,14 @@ import {
   ValueStore,
   workersFor,
 } from "../../runtime/index.ts";
-import { type GramResults, GramSums, holdoutEvery, type Measured } from "./gram-sums.ts";
+import { buildGramModel, type Stream } from "./gram-model.ts";
+import type { Measured } from "./gram-sums.ts";
+import { measureGrams } from "./measure.ts";
 import { planStreams, type StreamPlan, type StreamStep } from "./plan.ts";
 import { buildSegment, type Segment, type ValueType } from "./segment.ts";
 
 export type { Measured } from "./gram-sums.ts";
 export { planStreams, type StreamPlan, type StreamStep, unmeasured } from "./plan.ts";
-
-/** The float model, or the one whose layers are being rounded. */
-type Stream = "float" | "rounded";
 
 export interface StreamGroup {
   readonly layers: readonly Layer[];
@@ -65,7 +64,8 @@ export interface WalkSummary {
  * Walks through the model in topological order, rounding group after group.
  *
  * Cost: two forward passes over the data, plus 4·T·K² operations per distinct activation; of activations only those
- * are kept that a later step reads. Memory: `memoryLimitBytes`, and four float64 [K, K].
+ * are kept that a later step reads. Memory: `memoryLimitBytes`, and two float64 [K, K],
+ * four with held-out batches.
  * Numerics: float32 inside a batch, float64 across batches, merged in batch order whatever the number of threads.
  *
  * @throws numeric - activations are not finite; names the layer. output - no room for temporary files. aborted.
@@ -94,6 +94,9 @@ export async function walkStreams(options: WalkOptions): Promise<WalkSummary> {
   }
   return { steps: plan.steps.length, peak: walk.peak };
 }
+
+/** Results of a batch, H and C of two workers and copies of them, may take as much as weights or values. */
+const blocksInLimit = 16;
 
 class Walk {
   readonly #options: WalkOptions;
@@ -130,112 +133,116 @@ class Walk {
   /** Runs the nodes of a step in both streams; measures its activations when asked to. */
   async run(step: StreamStep, measures: boolean): Promise<Measured | undefined> {
     const { drifting } = this.#plan;
-    const isMeasured = measures && step.activations.length > 0;
-    if (step.nodes.length === 0 && !isMeasured) return undefined;
-    const drifts = step.activations.some((value) => drifting.has(value));
-    const float = this.#segment(step, "float", isMeasured && !drifts ? "own" : "nothing");
-    // Activations pass from one stream to the other only to be measured.
-    const isRounded = step.outputs.some((value) => drifting.has(value)) || (isMeasured && drifts);
-    const rounded = isRounded
-      ? this.#segment(step, "rounded", isMeasured && drifts ? "drift" : "nothing")
-      : undefined;
-    const sums = await this.#runBatches(float, rounded);
+    const segments: Partial<Record<Stream, Segment>> = {};
+    if (step.nodes.length > 0) {
+      segments.float = this.#segment(step, "float");
+      if (step.outputs.some((value) => drifting.has(value))) {
+        segments.rounded = this.#segment(step, "rounded");
+      }
+      await this.#runSegments(segments);
+    }
+    const measured =
+      measures && step.activations.length > 0 ? await this.#measure(step) : undefined;
     await this.#finish(step);
-    return isMeasured ? this.#measured(step, sums) : undefined;
+    return measured;
   }
 
   close(): Promise<void> {
     return this.#store.close();
   }
 
-  #segment(step: StreamStep, stream: Stream, measure: "own" | "drift" | "nothing"): Segment {
-    const { model } = this.#options;
+  #segment(step: StreamStep, stream: Stream): Segment {
     const { drifting } = this.#plan;
     const weights = new Map<string, FeedTensor>();
     if (stream === "rounded")
       for (const [name, { tensor }] of this.#weights) weights.set(name, tensor);
     const isKept = (value: string) => stream === "float" || drifting.has(value);
     return buildSegment({
-      model,
+      model: this.#options.model,
       step,
       outputs: step.outputs.filter(isKept),
       types: this.#types,
       weights,
-      measure,
-      needsResidual: this.#options.needsResidual,
     });
   }
 
-  async #runBatches(float: Segment, rounded: Segment | undefined): Promise<GramSums> {
-    const { runtime, dataset, needsHoldout, memoryLimitBytes, signal } = this.#options;
-    const segments = rounded ? [float, rounded] : [float];
-    const bytes = Math.max(...segments.map(({ weightBytes }) => weightBytes));
+  /** All batches through the nodes of a step, keeping what they give. */
+  async #runSegments(segments: Readonly<Partial<Record<Stream, Segment>>>): Promise<void> {
+    const { runtime, dataset, memoryLimitBytes, signal } = this.#options;
+    const entries = Object.entries(segments) as [Stream, Segment][];
+    const bytes = Math.max(...entries.map(([, { weightBytes }]) => weightBytes));
     const most = Math.min(runtime.workers, dataset.batches);
-    const workers = workersFor(bytes, memoryLimitBytes, most, segments.length);
-    const wanted = Array.from({ length: workers }, (_, worker) =>
-      segments.filter(isUseful).map(({ model }) => ({ model, worker })),
-    );
+    const workers = workersFor(bytes, memoryLimitBytes, most, entries.length);
     const sessions: Session[][] = [];
-    const isSplit = needsHoldout && dataset.batches >= holdoutEvery;
-    const sums = new GramSums(isSplit);
     try {
-      for (const own of wanted) sessions.push(await openAll(runtime, own));
+      for (let worker = 0; worker < workers; worker++) {
+        const wanted = entries.map(([, { model }]) => ({ model, worker }));
+        sessions.push(await openAll(runtime, wanted));
+      }
       await inOrder({
         count: dataset.batches,
         ahead: workers,
-        start: (batch) => this.#runBatch(batch, segments, sessions[batch % workers]),
-        use: (results, batch) => {
-          throwIfAborted(signal, "sequential quantization");
-          sums.add(results, batch);
+        start: async (batch) => {
+          for (const [index, [stream, segment]] of entries.entries()) {
+            await this.#runBatch(batch, stream, segment, sessions[batch % workers][index]);
+          }
         },
+        use: () => throwIfAborted(signal, "sequential quantization"),
       });
     } finally {
       await Promise.allSettled(sessions.flat().map((session) => session.release()));
     }
-    return sums;
   }
 
-  /** One batch through both segments; keeps what they give and returns the Gram matrices. */
   async #runBatch(
     batch: number,
-    segments: readonly Segment[],
-    sessions: readonly Session[],
-  ): Promise<GramResults> {
-    const { dataset } = this.#options;
-    const { drifting } = this.#plan;
-    const { feeds } = await dataset.batch(batch);
-    const kept = async (stream: Stream, name: string) =>
-      this.#feedNames.has(name)
-        ? feeds[name]
-        : this.#store.get(drifting.has(name) ? stream : "float", batch, name);
-    let made: Feeds = {};
-    let results: GramResults = {};
-    let next = 0;
-    for (const [index, segment] of segments.entries()) {
-      const stream: Stream = index === 0 ? "float" : "rounded";
-      const inputs: Record<string, FeedTensor> = {};
-      for (const name of segment.inputs) {
-        inputs[name] = await kept(stream, name);
-      }
-      for (const [value, name] of segment.floatInputs) {
-        inputs[name] = made[value] ?? (await kept("float", value));
-      }
-      if (!isUseful(segment)) continue;
-      const outputs = await sessions[next++].run(inputs);
-      for (const name of segment.outputs) {
-        await this.#store.put(stream, batch, name, outputs[name]);
-        const { dtype, shape } = outputs[name];
-        this.#types.set(name, { dtype, shape });
-      }
-      if (stream === "float") made = outputs;
-      const { grams } = segment;
-      if (grams) {
-        results = Object.fromEntries(
-          Object.entries(grams).map(([key, name]) => [key, name && outputs[name]]),
-        );
-      }
+    stream: Stream,
+    { inputs, outputs }: Segment,
+    session: Session,
+  ): Promise<void> {
+    const feeds: Record<string, FeedTensor> = {};
+    for (const name of inputs) feeds[name] = await this.#value(stream, batch, name);
+    const made = await session.run(feeds);
+    for (const name of outputs) {
+      await this.#store.put(stream, batch, name, made[name]);
+      const { dtype, shape } = made[name];
+      this.#types.set(name, { dtype, shape });
     }
-    return results;
+  }
+
+  /** A feed, or what was kept; a value that does not drift is that of the float stream in both. */
+  async #value(stream: Stream, batch: number, name: string): Promise<FeedTensor> {
+    if (this.#feedNames.has(name)) return (await this.#options.dataset.batch(batch)).feeds[name];
+    return this.#store.get(this.#plan.drifting.has(name) ? stream : "float", batch, name);
+  }
+
+  async #measure(step: StreamStep): Promise<Measured> {
+    const { model, dataset, runtime, memoryLimitBytes, signal } = this.#options;
+    const { needsHoldout, needsResidual } = this.#options;
+    const drifts = step.activations.some((value) => this.#plan.drifting.has(value));
+    const [layer] = step.layers;
+    const sums = await measureGrams({
+      gramModel: buildGramModel({
+        ...{ model, step, types: this.#types, drifts, needsResidual },
+        blockBytes: memoryLimitBytes / blocksInLimit,
+      }),
+      layer,
+      batches: dataset.batches,
+      needsHoldout,
+      runtime,
+      signal,
+      value: (stream, batch, name) => this.#value(stream, batch, name),
+    });
+    const measured = sums.finish();
+    const { hessian, drift, residualDrift } = measured.grams;
+    if (![hessian, drift, residualDrift ?? []].every(areFinite)) {
+      throw new BitloomError(
+        "numeric",
+        `The activations of layer "${layer.id}" are not finite on the calibration data${areFinite(hessian) ? "" : " once the layers before it are rounded"}. Check the data, use more bits, or --one-shot.`,
+        { layer: layer.id, step: "sequential quantization" },
+      );
+    }
+    return measured;
   }
 
   /** Drops what nobody reads any more. */
@@ -252,24 +259,7 @@ class Walk {
       if (left.size === 0) this.#weights.delete(name);
     }
   }
-
-  #measured(step: StreamStep, sums: GramSums): Measured {
-    const [layer] = step.layers;
-    const measured = sums.finish(layer);
-    const { hessian, drift, residualDrift } = measured.grams;
-    if (![hessian, drift, residualDrift ?? []].every(areFinite)) {
-      throw new BitloomError(
-        "numeric",
-        `The activations of layer "${layer.id}" are not finite on the calibration data${areFinite(hessian) ? "" : " once the layers before it are rounded"}. Check the data, use more bits, or --one-shot.`,
-        { layer: layer.id, step: "sequential quantization" },
-      );
-    }
-    return measured;
-  }
 }
-
-/** A segment that only hands on values that are kept already has nothing to run. */
-const isUseful = ({ outputs, grams }: Segment) => outputs.length > 0 || grams !== undefined;
 
 const areFinite = (values: Float64Array | readonly number[]) =>
   values.every((value) => Number.isFinite(value));
