@@ -2,14 +2,14 @@
  * Tokens per second of whole models: reading a prompt of 128 tokens, and decoding one token after the other, against
  * onnxruntime-web and onnxruntime-node on the same file.
  *
- *   npm run bench:session -- [--quick] [--threads N] [--model NAME] [--results FILE]
+ *   npm run bench:session -- [--quick] [--threads N] [--only NAME | --model FILE] [--results FILE]
  *
  * One process, all libraries in turn: other load on the machine falls on all alike. Every library's logits are compared
  * with those of onnxruntime-node before it is timed. One JSON line per measurement.
  */
 import { mkdtempSync, rmSync } from "node:fs";
 import { availableParallelism, tmpdir } from "node:os";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { generateTokens, type TensorLike } from "../src/index.ts";
 import { choice, count, file, flag, readArguments } from "./harness/arguments.ts";
 import { median, rounded, summarize } from "./harness/figures.ts";
@@ -21,14 +21,15 @@ import {
   type OpenContestant,
   openContestant,
 } from "./session/contestants.ts";
-import { type BenchmarkModel, modelNames, writeModel } from "./session/models.ts";
+import { type BenchmarkModel, generatedNames, sourcesOf, writeModel } from "./session/models.ts";
 import { type Measured, printModel } from "./session/table.ts";
 
 const { values: args } = readArguments("bench:session", {
-  quick: flag("two models, few samples"),
+  quick: flag("at 4 bits only, few samples"),
   threads: count("threads of the second column", Math.min(4, availableParallelism())),
-  model: choice("which model to run", ["all", ...modelNames(false)], "all"),
-  results: file("where results go", resultsPath(perNode("session"))),
+  only: choice("which generated model to run", ["all", ...generatedNames], "all"),
+  model: file("a float language model to run instead; it is rounded to nearest, which is as fast"),
+  results: file("where results go; benchmarks/results/session-….jsonl, a temporary file if quick"),
 });
 const { threads } = args;
 const samples = args.quick ? 3 : 9;
@@ -43,14 +44,15 @@ const decodeLimits = { least: 3, most: 32 } as const;
 const largestErrors = { portable: 0.2, ort: 0.9 } as const;
 
 const progress = createProgress();
-const prompt = Int32Array.from({ length: promptTokens }, (_, at) => (at * 37 + 11) % 1000);
+const promptOf = ({ vocabulary = 1000 }: BenchmarkModel) =>
+  Int32Array.from({ length: promptTokens }, (_, at) => (at * 37 + 11) % Math.min(1000, vocabulary));
 
-const results = openResults("session", args.results);
-for (const name of args.model === "all" ? modelNames(args.quick) : [args.model]) {
+const results = openResults("session", args.results ?? defaultPath());
+for (const source of sourcesOf(args)) {
   const folder = mkdtempSync(join(tmpdir(), "bitloom-session-"));
   try {
-    progress.note(`${name}: writing`);
-    const model = await writeModel(name, folder);
+    progress.note(`${source.name}: writing`);
+    const model = await writeModel(source, folder);
     const measured = await measure(model);
     write(model, measured);
     printModel(model, measured, promptTokens);
@@ -58,9 +60,16 @@ for (const name of args.model === "all" ? modelNames(args.quick) : [args.model])
     rmSync(folder, { recursive: true, force: true });
   }
 }
-console.log(`\n${args.results}`);
+console.log(`\n${results.path}`);
+
+function defaultPath(): string {
+  const subject = args.model === undefined ? [] : [basename(args.model).replace(/\.onnx$/, "")];
+  const name = perNode(["session", ...subject].join("-"));
+  return args.quick ? join(tmpdir(), `${name}-quick.jsonl`) : resultsPath(name);
+}
 
 async function measure(model: BenchmarkModel): Promise<Measured[]> {
+  const prompt = promptOf(model);
   const open: (OpenContestant & { tokens: number; times: Times; error: number })[] = [];
   let reference: Float32Array | undefined;
   // The reference comes first.
@@ -70,13 +79,13 @@ async function measure(model: BenchmarkModel): Promise<Measured[]> {
     progress.note(`${model.name}: opening ${label}`);
     try {
       const one = await openContestant(contestant, model);
-      const { logits } = await sample(one, 1);
+      const { logits } = await sample(one, prompt, 1);
       reference ??= logits;
       const error = distance(logits, reference);
       if (!(error < largestErrors[contestant.target]))
         throw new Error(`${label}: relative error ${error}`);
       // The second run has everything planned and compiled.
-      const { times } = await sample(one, 3);
+      const { times } = await sample(one, prompt, 3);
       const fitting = Math.round(decodeMs / median(times.decode));
       const tokens = Math.max(decodeLimits.least, Math.min(decodeLimits.most, fitting));
       open.push({ ...one, tokens, error, times: { prefill: [], decode: [] } });
@@ -89,7 +98,7 @@ async function measure(model: BenchmarkModel): Promise<Measured[]> {
   for (let round = 0; round < samples; round++) {
     const start = performance.now();
     for (const one of open) {
-      const { times } = await sample(one, one.tokens);
+      const { times } = await sample(one, prompt, one.tokens);
       one.times.prefill.push(...times.prefill);
       one.times.decode.push(...times.decode);
     }
@@ -116,6 +125,7 @@ interface Times {
 /** Reads the prompt, then decodes `tokens` more. */
 async function sample(
   { session, logits }: OpenContestant,
+  prompt: Int32Array,
   tokens: number,
 ): Promise<{ times: Times; logits: Float32Array }> {
   const times: Times = { prefill: [], decode: [] };

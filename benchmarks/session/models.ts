@@ -1,10 +1,11 @@
 /**
- * The models of the session benchmark, written to a folder: tiny-lm and a generated Llama of 134.5 M parameters,
- * rounded to nearest at 4 bits and in mixed precision.
+ * The models of the session benchmark, written to a folder: tiny-lm and a generated Llama of 134.5 M parameters, or a
+ * file of the user's, rounded to nearest at 4 bits and in mixed precision.
  */
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { type Model, openModel, saveModel } from "../../src/index.ts";
+import { findLogits } from "../../src/onnx/index.ts";
 import {
   llama135M,
   llamaFused,
@@ -19,9 +20,11 @@ export interface BenchmarkModel {
   /** The file that all run, and the form that ONNX Runtime's own kernels run fastest (accuracy_level 4). */
   readonly files: Readonly<Record<Target, string>>;
   readonly bytes: number;
+  /** Where the graph says how large it is. */
+  readonly vocabulary: number | undefined;
 }
 
-interface Source {
+export interface Source {
   readonly name: string;
   readonly isQuick: boolean;
   readonly formats: readonly string[];
@@ -36,7 +39,7 @@ const tinyLm = () =>
 const fused = () => llamaFused(llama135M);
 const plain = () => llamaPlain(llama135M);
 
-const sources: readonly Source[] = [
+const generated: readonly Source[] = [
   { name: "tiny-lm, 4 bits", isQuick: true, formats: fourBits, make: tinyLm },
   { name: "tiny-lm, mixed", isQuick: false, formats: mixed, make: tinyLm },
   { name: "Llama 135 M fused, 4 bits", isQuick: true, formats: fourBits, make: fused },
@@ -44,14 +47,32 @@ const sources: readonly Source[] = [
   { name: "Llama 135 M plain, 4 bits", isQuick: false, formats: fourBits, make: plain },
 ];
 
-export const modelNames = (quick: boolean): readonly string[] =>
-  sources.filter(({ isQuick }) => isQuick || !quick).map(({ name }) => name);
+export const generatedNames: readonly string[] = generated.map(({ name }) => name);
+
+/** What is run: a file in both forms, else the generated models, or one of them. */
+export function sourcesOf(asked: {
+  readonly model: string | undefined;
+  readonly only: string;
+  readonly quick: boolean;
+}): readonly Source[] {
+  const { model, only, quick } = asked;
+  if (model !== undefined) {
+    const make = () => openModel(model);
+    const stem = basename(model).replace(/\.onnx$/, "");
+    return [
+      { name: `${stem}, 4 bits`, isQuick: true, formats: fourBits, make },
+      { name: `${stem}, mixed`, isQuick: false, formats: mixed, make },
+    ].filter(({ isQuick }) => isQuick || !quick);
+  }
+  if (only !== "all") return generated.filter(({ name }) => name === only);
+  return generated.filter(({ isQuick }) => isQuick || !quick);
+}
 
 /** Writes one model in both forms. */
-export async function writeModel(name: string, folder: string): Promise<BenchmarkModel> {
-  const source = sources.find((one) => one.name === name);
-  if (!source) throw new Error(`no model "${name}": expected one of ${modelNames(false)}`);
-  const { formats, make } = source;
+export async function writeModel(
+  { name, formats, make }: Source,
+  folder: string,
+): Promise<BenchmarkModel> {
   const float = await make();
   const files: Record<Target, string> = { portable: "", ort: "" };
   const sizes: number[] = [];
@@ -61,5 +82,9 @@ export async function writeModel(name: string, folder: string): Promise<Benchmar
     const { bytes } = await saveModel(model, files[target], { force: true });
     sizes.push(bytes);
   }
-  return { name, files, bytes: sizes[0] };
+  const vocabulary = findLogits(float.graph)?.shape?.[2];
+  return {
+    ...{ name, files, bytes: sizes[0] },
+    vocabulary: typeof vocabulary === "number" ? vocabulary : undefined,
+  };
 }
