@@ -1,6 +1,6 @@
 /** Two runs beside each other as one HTML page, in the style of the report. */
 import type { LanguageQualityReport, QuantizeReport, ReportedLayer } from "../document.ts";
-import { bitsColour } from "../page/colours.ts";
+import { formatCell, layerColumn } from "../page/cells.ts";
 import { type Depth, depthOf } from "../page/depth.ts";
 import { figure } from "../page/figure.ts";
 import { html, type Markup } from "../page/html.ts";
@@ -112,13 +112,7 @@ function bitsSection(
     return { title: name, chart: bitsChart(depth, drawn, most) };
   };
   const short = new Map(depth.names.map((name, at) => [name, depth.short[at]]));
-  const format = (layer: ComparedLayer | null) =>
-    layer
-      ? {
-          show: html`<span class="chip" style="background:${bitsColour(layer.bits)}"></span>${layer.format}`,
-          order: layer.bits,
-        }
-      : "–";
+  const format = (layer: ComparedLayer | null) => (layer ? formatCell(layer) : "–");
   const rows = changed.map(({ name, a, b }) => {
     const difference = (b?.bytes ?? 0) - (a?.bytes ?? 0);
     return [
@@ -152,7 +146,7 @@ function bitsSection(
         : dataTable({
             caption: "Layers whose format changed",
             columns: [
-              { title: "layer", kind: "nowrap" },
+              layerColumn,
               { title: "A", kind: "nowrap" },
               { title: "B", kind: "nowrap" },
               { title: "bytes, B − A", align: "right" },

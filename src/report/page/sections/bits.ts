@@ -1,21 +1,13 @@
 /** How many bits each layer got, and how much of the file that is. */
-import type { PlotOptions } from "@observablehq/plot";
-import { linearTicks, plainTick, valueMarks } from "../axes.ts";
+import { linearTicks, plainTick } from "../axes.ts";
+import { layerCell, layerColumn } from "../cells.ts";
 import { bitsColour } from "../colours.ts";
-import {
-  type Depth,
-  depthMarks,
-  depthScale,
-  layerWidth,
-  marginBottom,
-  marginLeft,
-  marginRight,
-  middle,
-} from "../depth.ts";
+import { type Depth, middle } from "../depth.ts";
+import { depthChart } from "../depth-chart.ts";
 import { figure } from "../figure.ts";
 import { html, type Markup } from "../html.ts";
 import { byteSize, counted, decibel, grouped, percent } from "../numbers.ts";
-import type { Chart, ChartSize, Plot } from "../plots.ts";
+import type { Chart, Plot } from "../plots.ts";
 import type { PageInput, Section } from "../section.ts";
 
 /** What the charts draw of a layer. */
@@ -41,7 +33,7 @@ ${figure(pen, {
   data: {
     caption: "Format and size of every layer",
     columns: [
-      { title: "layer", kind: "nowrap" },
+      layerColumn,
       { title: "operator" },
       { title: "[N, K]", align: "right" },
       { title: "format", kind: "nowrap" },
@@ -50,7 +42,7 @@ ${figure(pen, {
       { title: "SQNR", align: "right" },
     ],
     rows: layers.map(({ opType, shape, format, bits, bytes, sqnrDb }, at) => [
-      html`<span title="${depth.names[at]}">${depth.short[at]}</span>`,
+      layerCell(depth, at),
       opType,
       `[${shape.join(", ")}]`,
       format,
@@ -106,12 +98,11 @@ const widestBar = 64;
 /** Bars of a value per layer; numbers on top where they have room. */
 function bars(
   plot: Plot,
-  size: ChartSize,
+  room: number,
   depth: Depth,
   layers: readonly DrawnLayer[],
   measure: (layer: DrawnLayer) => number,
 ) {
-  const room = layerWidth(depth, size);
   const half = Math.min(0.5 - Math.min(0.075, 0.5 / room), widestBar / 2 / room);
   return plot.rect(layers, {
     x1: (_: DrawnLayer, at: number) => middle(at) - half,
@@ -130,55 +121,43 @@ export function bitsChart(
   layers: readonly DrawnLayer[],
   most = Math.max(...layers.map(({ bits }) => bits)),
 ): Chart {
-  return {
+  const digits = most > 8 ? 2 : 1;
+  return depthChart(depth, {
     label: `Bar chart: bits per weight of ${counted(layers.length, "layer")} in the order of the graph.`,
-    draw(plot, size): PlotOptions {
-      const room = layerWidth(depth, size);
-      const digits = most > 8 ? 2 : 1;
-      const ticks = linearTicks(most).filter(Number.isInteger);
-      return {
-        height: 180,
-        ...{ marginLeft, marginRight, marginBottom, marginTop: 26 },
-        x: depthScale(depth),
-        y: { domain: [0, most * 1.12], axis: null },
-        marks: [
-          valueMarks(plot, { ticks, show: String, label: "bits per code" }),
-          depthMarks(plot, depth, size),
-          bars(plot, size, depth, layers, ({ bits }) => bits),
-          room >= 8 * digits
-            ? plot.text(layers, {
-                x: (_: DrawnLayer, at: number) => middle(at),
-                y: "bits",
-                text: ({ bits }: DrawnLayer) => String(bits),
-                dy: -8,
-                fontSize: Math.min(12, room + 2),
-              })
-            : null,
-        ],
-      };
+    height: 180,
+    y: { domain: [0, most * 1.12] },
+    values: {
+      ticks: linearTicks(most).filter(Number.isInteger),
+      show: String,
+      label: "bits per code",
     },
-  };
+    marks: (plot, room) => [
+      bars(plot, room, depth, layers, ({ bits }) => bits),
+      room >= 8 * digits
+        ? plot.text(layers, {
+            x: (_: DrawnLayer, at: number) => middle(at),
+            y: "bits",
+            text: ({ bits }: DrawnLayer) => String(bits),
+            dy: -8,
+            fontSize: Math.min(12, room + 2),
+          })
+        : null,
+    ],
+  });
 }
 
 export function sizeChart(depth: Depth, layers: readonly DrawnLayer[]): Chart {
   const most = Math.max(...layers.map(({ bytes }) => bytes));
   const [unit, name] = most >= 1e6 ? [1e6, "MB"] : [1e3, "kB"];
-  return {
+  return depthChart(depth, {
     label: `Bar chart: stored bytes of ${counted(layers.length, "layer")}; the largest has ${byteSize(most)}.`,
-    draw: (plot, size): PlotOptions => ({
-      height: 150,
-      ...{ marginLeft, marginRight, marginBottom, marginTop: 26 },
-      x: depthScale(depth),
-      y: { domain: [0, most * 1.04], axis: null },
-      marks: [
-        valueMarks(plot, {
-          ticks: linearTicks(most / unit, 3).map((tick) => tick * unit),
-          show: (value) => plainTick(value / unit),
-          label: `size, ${name}`,
-        }),
-        depthMarks(plot, depth, size),
-        bars(plot, size, depth, layers, ({ bytes }) => bytes),
-      ],
-    }),
-  };
+    height: 150,
+    y: { domain: [0, most * 1.04] },
+    values: {
+      ticks: linearTicks(most / unit, 3).map((tick) => tick * unit),
+      show: (value) => plainTick(value / unit),
+      label: `size, ${name}`,
+    },
+    marks: (plot, room) => bars(plot, room, depth, layers, ({ bytes }) => bytes),
+  });
 }

@@ -1,17 +1,9 @@
 /** How the error grows on its way through the network, layer after layer and one by one. */
-import type { PlotOptions } from "@observablehq/plot";
 import type { ErrorGrowthReport, PropagationReport, QuantizeReport } from "../../document.ts";
-import { logDomain, logTicks, plainTick, valueMarks } from "../axes.ts";
-import {
-  type Depth,
-  depthMarks,
-  depthScale,
-  layerWidth,
-  marginBottom,
-  marginLeft,
-  marginRight,
-  middle,
-} from "../depth.ts";
+import { logDomain, logTicks, plainTick } from "../axes.ts";
+import { layerCell, layerColumn, valueCell } from "../cells.ts";
+import { type Depth, middle } from "../depth.ts";
+import { depthChart } from "../depth-chart.ts";
 import { figure, type LegendEntry } from "../figure.ts";
 import { html } from "../html.ts";
 import { counted, fixed, percent, significant } from "../numbers.ts";
@@ -34,7 +26,7 @@ export function growthSection({ report, depth, pen }: PageInput): Section | null
     shares.filter((share) => share !== null && share > 0),
   );
   const say = html`<p>${resultSentence(propagation, report)}</p>
-<p class="soft">${howSentence(propagation, report)}</p>`;
+<p class="soft">${howSentence(propagation)}</p>`;
   const show = html`${
     values.length > 1
       ? figure(pen, {
@@ -50,7 +42,7 @@ export function growthSection({ report, depth, pen }: PageInput): Section | null
           data: {
             caption: "Error that reaches each layer, and how its weight was moved against it",
             columns: [
-              { title: "layer", kind: "nowrap" },
+              layerColumn,
               ...series.map(({ name }) => ({ title: name, align: "right" }) as const),
               { title: "strength", align: "right" },
               { title: "damping", align: "right" },
@@ -104,10 +96,7 @@ function resultSentence({ loss, written }: PropagationReport, { gate }: Quantize
     : `Rounding layer after layer did not pay here: ${numbers} one by one. Layers rounded one by one were written.`;
 }
 
-function howSentence(
-  { correction, layers, resumed }: PropagationReport,
-  _: QuantizeReport,
-): string {
+function howSentence({ correction, layers, resumed }: PropagationReport): string {
   const moved = layers.filter(({ alpha }) => alpha > 0).length;
   const again = resumed > 0 ? ` ${counted(resumed, "layer")} came from an interrupted run.` : "";
   return `Correction ${correction} moved the weights of ${moved} of ${counted(layers.length, "layer")} against the error that reached them.${again}`;
@@ -121,18 +110,15 @@ function captionOf(growth: ErrorGrowthReport | null): string {
     : `${what}, measured on the calibration data while the layers were being rounded.`;
 }
 
-function rowsOf({ layers }: PropagationReport, { names, short }: Depth, series: readonly Series[]) {
+function rowsOf({ layers }: PropagationReport, depth: Depth, series: readonly Series[]) {
   const notes = new Map(layers.map((entry) => [entry.layer, entry]));
-  return names.map((name, at) => {
+  return depth.names.map((name, at) => {
     const note = notes.get(name);
     return [
-      html`<span title="${name}">${short[at]}</span>`,
-      ...series.map(({ shares }) => {
-        const share = shares[at];
-        return share === null
-          ? { show: "–", order: -1 }
-          : { show: share === 0 ? "none" : shareText(share), order: share };
-      }),
+      layerCell(depth, at),
+      ...series.map(({ shares }) =>
+        valueCell(shares[at], (share) => (share === 0 ? "none" : shareText(share))),
+      ),
       note ? fixed(note.alpha, 2) : "–",
       note && note.alpha > 0 ? significant(note.damping, 2) : "–",
     ];
@@ -155,40 +141,33 @@ function growthChart(series: readonly Series[], depth: Depth): Chart {
   );
   type Point = (typeof points)[number][number];
   const domain = logDomain(points.flat().map(({ share }) => share));
-  return {
+  return depthChart(depth, {
     label: `Line chart: share of error in the input of each layer, ${series.map(({ name }) => name).join(" and ")}, logarithmic, along ${counted(depth.names.length, "layer")}.`,
-    draw: (plot, size): PlotOptions => ({
-      height: 260,
-      ...{ marginLeft, marginRight, marginBottom, marginTop: 26 },
-      x: depthScale(depth),
-      y: { type: "log", domain, axis: null },
-      marks: [
-        valueMarks(plot, {
-          ticks: logTicks(domain, 5),
-          show: (value) =>
-            value < 10 ? `${Number((100 * value).toPrecision(2))}%` : `${plainTick(value)}×`,
-          label: "error in the input",
+    height: 260,
+    y: { type: "log", domain },
+    values: {
+      ticks: logTicks(domain, 5),
+      show: (value) =>
+        value < 10 ? `${Number((100 * value).toPrecision(2))}%` : `${plainTick(value)}×`,
+      label: "error in the input",
+    },
+    marks: (plot, room) =>
+      series.map(({ colour, isDashed, name }, at) => [
+        plot.line(points[at], {
+          x: "at",
+          y: "share",
+          stroke: colour,
+          strokeWidth: 2.25,
+          ...(isDashed ? { strokeDasharray: "6 4" } : {}),
         }),
-        depthMarks(plot, depth, size),
-        series.map(({ colour, isDashed, name }, at) => [
-          plot.line(points[at], {
-            x: "at",
-            y: "share",
-            stroke: colour,
-            strokeWidth: 2.25,
-            ...(isDashed ? { strokeDasharray: "6 4" } : {}),
-          }),
-          plot.dot(points[at], {
-            x: "at",
-            y: "share",
-            r: Math.min(3.2, Math.max(1, layerWidth(depth, size) / 4)),
-            fill: isDashed ? "var(--paper)" : colour,
-            stroke: colour,
-            title: ({ index, share }: Point) =>
-              `${depth.names[index]}\n${name}: ${shareText(share)}`,
-          }),
-        ]),
-      ],
-    }),
-  };
+        plot.dot(points[at], {
+          x: "at",
+          y: "share",
+          r: Math.min(3.2, Math.max(1, room / 4)),
+          fill: isDashed ? "var(--paper)" : colour,
+          stroke: colour,
+          title: ({ index, share }: Point) => `${depth.names[index]}\n${name}: ${shareText(share)}`,
+        }),
+      ]),
+  });
 }

@@ -1,17 +1,9 @@
 /** How uneven the numbers are that share a scale: what stands out costs the rest its digits. */
-import type { PlotOptions } from "@observablehq/plot";
 import type { OutlierReport, ReportedLayer } from "../../document.ts";
-import { logDomain, logTicks, plainTick, valueMarks } from "../axes.ts";
-import {
-  type Depth,
-  depthMarks,
-  depthScale,
-  layerWidth,
-  marginBottom,
-  marginLeft,
-  marginRight,
-  middle,
-} from "../depth.ts";
+import { logDomain, logTicks, plainTick } from "../axes.ts";
+import { layerCell, layerColumn, valueCell } from "../cells.ts";
+import { type Depth, middle } from "../depth.ts";
+import { depthChart } from "../depth-chart.ts";
 import { figure, type LegendEntry } from "../figure.ts";
 import { html } from "../html.ts";
 import { counted, fixed, percent } from "../numbers.ts";
@@ -50,18 +42,13 @@ export function outliersSection({ report, depth, pen }: PageInput): Section | nu
     data: {
       caption: "Outliers of every layer",
       columns: [
-        { title: "layer", kind: "nowrap" },
+        layerColumn,
         ...series.map(({ name }) => ({ title: name, align: "right" }) as const),
         { title: "weights beyond one deviation", align: "right" },
       ],
       rows: layers.map(({ outliers }, at) => [
-        html`<span title="${depth.names[at]}">${depth.short[at]}</span>`,
-        ...series.map(({ key }) => {
-          const value = outliers[key];
-          return value === null
-            ? { show: "–", order: -1 }
-            : { show: fixed(value, 1), order: value };
-        }),
+        layerCell(depth, at),
+        ...series.map(({ key }) => valueCell(outliers[key], (value) => fixed(value, 1))),
         { show: percent(outliers.weightShare), order: outliers.weightShare },
       ]),
       sortable: true,
@@ -97,41 +84,32 @@ function peakChart(
   const values = layers.flatMap(({ outliers }) => series.flatMap(({ key }) => outliers[key] ?? []));
   const domain = logDomain([...values, 1]);
   const symbols = { square: "square", dot: "circle", up: "triangle" } as const;
-  return {
+  return depthChart(depth, {
     label: `Dot chart: outliers of weights and inputs of ${counted(layers.length, "layer")}, logarithmic.`,
-    draw(plot, size): PlotOptions {
-      const r = Math.min(4, Math.max(1.5, layerWidth(depth, size) / 3.5));
-      return {
-        height: 240,
-        ...{ marginLeft, marginRight, marginBottom, marginTop: 26 },
-        x: depthScale(depth),
-        y: { type: "log", domain, axis: null },
-        marks: [
-          valueMarks(plot, {
-            ticks: logTicks(domain, 5),
-            show: (value) => `${plainTick(value)}×`,
-            label: "times the root mean square",
-          }),
-          depthMarks(plot, depth, size),
-          series.map(({ key, name, colour, mark }) => {
-            const points = layers.flatMap(({ outliers }, at) => {
-              const value = outliers[key];
-              return value === null || value <= 0 ? [] : [{ at, value }];
-            });
-            type Point = (typeof points)[number];
-            return plot.dot(points, {
-              x: ({ at }: Point) => middle(at),
-              y: "value",
-              symbol: symbols[mark],
-              r,
-              ...(mark === "up"
-                ? { fill: "var(--paper)", stroke: colour, strokeWidth: 1.5 }
-                : { fill: colour }),
-              title: ({ at, value }: Point) => `${depth.names[at]}\n${name}: ${fixed(value, 1)}×`,
-            });
-          }),
-        ],
-      };
+    height: 240,
+    y: { type: "log", domain },
+    values: {
+      ticks: logTicks(domain, 5),
+      show: (value) => `${plainTick(value)}×`,
+      label: "times the root mean square",
     },
-  };
+    marks: (plot, room) =>
+      series.map(({ key, name, colour, mark }) => {
+        const points = layers.flatMap(({ outliers }, at) => {
+          const value = outliers[key];
+          return value === null || value <= 0 ? [] : [{ at, value }];
+        });
+        type Point = (typeof points)[number];
+        return plot.dot(points, {
+          x: ({ at }: Point) => middle(at),
+          y: "value",
+          symbol: symbols[mark],
+          r: Math.min(4, Math.max(1.5, room / 3.5)),
+          ...(mark === "up"
+            ? { fill: "var(--paper)", stroke: colour, strokeWidth: 1.5 }
+            : { fill: colour }),
+          title: ({ at, value }: Point) => `${depth.names[at]}\n${name}: ${fixed(value, 1)}×`,
+        });
+      }),
+  });
 }

@@ -1,18 +1,9 @@
 /** Why each layer got its bits: prices of its steps against the price of a byte at the budget. */
-import type { PlotOptions } from "@observablehq/plot";
 import type { QuantizeReport, ReportedLayer } from "../../document.ts";
-import { logTicks, plainTick, valueMarks } from "../axes.ts";
-import { bitsColour } from "../colours.ts";
-import {
-  type Depth,
-  depthMarks,
-  depthScale,
-  layerWidth,
-  marginBottom,
-  marginLeft,
-  marginRight,
-  middle,
-} from "../depth.ts";
+import { logTicks, plainTick } from "../axes.ts";
+import { formatCell, layerCell, layerColumn } from "../cells.ts";
+import { type Depth, middle } from "../depth.ts";
+import { depthChart } from "../depth-chart.ts";
 import { figure, type LegendEntry } from "../figure.ts";
 import { html } from "../html.ts";
 import { counted, decibel, grouped, significant, times } from "../numbers.ts";
@@ -94,65 +85,49 @@ function priceChart(layers: readonly ReportedLayer[], depth: Depth, price: numbe
       step ? `\n${word} ${step.format}: ${times(step.lossPerByte / price)} of the price` : "";
     return `${depth.names[at - 0.5]}\n${format}${line("up to", nextUpgrade)}${line("down to", lastDowngrade)}`;
   };
-  return {
+  return depthChart(depth, {
     label: `Dot chart: prices of the next better and the next smaller format of ${counted(layers.length, "layer")}, relative to the going price, logarithmic.`,
-    draw(plot, size): PlotOptions {
-      const r = Math.min(4.5, Math.max(1.6, layerWidth(depth, size) / 3));
-      return {
-        height: 250,
-        ...{ marginLeft, marginRight, marginBottom, marginTop: 26 },
-        x: depthScale(depth),
-        y: { type: "log", domain, axis: null },
-        marks: [
-          valueMarks(plot, {
-            ticks: logTicks(domain, 5),
-            show: plainTick,
-            label: "price, relative to the going price",
-          }),
-          depthMarks(plot, depth, size),
-          plot.ruleY([1], { stroke: "currentColor" }),
-          plot.link(both, {
-            x: "at",
-            y1: "up",
-            y2: "down",
-            stroke: "var(--edge)",
-            strokeOpacity: 0.6,
-          }),
-          plot.dot(
-            priced.filter(({ down }) => down !== null),
-            {
-              x: "at",
-              y: "down",
-              symbol: "triangle",
-              rotate: 180,
-              r,
-              fill: "var(--other)",
-              title,
-            },
-          ),
-          plot.dot(
-            priced.filter(({ up }) => up !== null),
-            {
-              x: "at",
-              y: "up",
-              symbol: "triangle",
-              r,
-              fill: "var(--paper)",
-              stroke: "var(--third)",
-              title,
-            },
-          ),
-        ],
-      };
+    height: 250,
+    y: { type: "log", domain },
+    values: {
+      ticks: logTicks(domain, 5),
+      show: plainTick,
+      label: "price, relative to the going price",
     },
-  };
+    marks(plot, room) {
+      const triangle = {
+        x: "at",
+        symbol: "triangle",
+        r: Math.min(4.5, Math.max(1.6, room / 3)),
+        title,
+      } as const;
+      return [
+        plot.ruleY([1], { stroke: "currentColor" }),
+        plot.link(both, {
+          x: "at",
+          y1: "up",
+          y2: "down",
+          stroke: "var(--edge)",
+          strokeOpacity: 0.6,
+        }),
+        plot.dot(
+          priced.filter(({ down }) => down !== null),
+          { ...triangle, y: "down", rotate: 180, fill: "var(--other)" },
+        ),
+        plot.dot(
+          priced.filter(({ up }) => up !== null),
+          { ...triangle, y: "up", fill: "var(--paper)", stroke: "var(--third)" },
+        ),
+      ];
+    },
+  });
 }
 
-function reasonTable(report: QuantizeReport, { short, names }: Depth): DataTable {
+function reasonTable(report: QuantizeReport, depth: Depth): DataTable {
   return {
     caption: "Why each layer has its format",
     columns: [
-      { title: "layer", kind: "nowrap" },
+      layerColumn,
       { title: "format", kind: "nowrap" },
       { title: "why", kind: "words" },
       { title: "bytes", align: "right" },
@@ -160,11 +135,8 @@ function reasonTable(report: QuantizeReport, { short, names }: Depth): DataTable
       { title: "SQNR", align: "right" },
     ],
     rows: report.layers.map((layer, at) => [
-      html`<span title="${names[at]}">${short[at]}</span>`,
-      {
-        show: html`<span class="chip" style="background:${bitsColour(layer.bits)}"></span>${layer.format}`,
-        order: layer.bits,
-      },
+      layerCell(depth, at),
+      formatCell(layer),
       reasonOf(layer, report),
       { show: grouped(layer.bytes), order: layer.bytes },
       { show: significant(layer.loss), order: layer.loss },

@@ -1,5 +1,6 @@
 /** What several scorers say about the same layers in the same format. */
 import type { ScoreComparison } from "../../document.ts";
+import { layerCell, layerColumn } from "../cells.ts";
 import { type Depth, depthMarks, depthScale, marginBottom, marginRight } from "../depth.ts";
 import { figure } from "../figure.ts";
 import { html } from "../html.ts";
@@ -20,11 +21,11 @@ export function scoresSection({ report, depth, pen }: PageInput): Section | null
     data: {
       caption: `Rank of each layer in ${scores.format}, 1 where the scorer expects most damage`,
       columns: [
-        { title: "layer", kind: "nowrap" },
+        layerColumn,
         ...scores.scorers.map(({ name }) => ({ title: name, align: "right" }) as const),
       ],
-      rows: depth.names.map((name, at) => [
-        html`<span title="${name}">${depth.short[at]}</span>`,
+      rows: depth.names.map((_, at) => [
+        layerCell(depth, at),
         ...scores.scorers.map(({ losses, unit }, scorer) => {
           const loss = losses[at];
           if (loss === null || loss === undefined) return { show: "–", order: 1e9 };
