@@ -5,7 +5,6 @@
 import { basename, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { type Model, openModel, saveModel } from "../../src/index.ts";
-import { findLogits } from "../../src/onnx/index.ts";
 import {
   llama135M,
   llamaFused,
@@ -82,7 +81,8 @@ export async function writeModel(
     const { bytes } = await saveModel(model, files[target], { force: true });
     sizes.push(bytes);
   }
-  const vocabulary = findLogits(float.graph)?.shape?.[2];
+  const logits = float.graph.outputs.find(({ shape }) => shape?.length === 3);
+  const vocabulary = logits?.shape?.[2];
   return {
     ...{ name, files, bytes: sizes[0] },
     vocabulary: typeof vocabulary === "number" ? vocabulary : undefined,

@@ -17,7 +17,7 @@ import { formatsOfLayers } from "./subject.ts";
 const float16LossShare = 2 ** -6;
 
 /** Reference log-probabilities of all search windows are held at once; beyond this, windows are left out. */
-const referenceLimitBytes = 2 ** 30;
+export const referenceLimitBytes = 2 ** 30;
 
 /** The search split, or as much of it as its reference values allow. */
 function affordableSearch({ subject, data: { search }, journal }: Run): Dataset {

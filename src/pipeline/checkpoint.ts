@@ -10,13 +10,12 @@ import { BitloomError } from "../core/errors.ts";
 import { parseFormat } from "../core/format.ts";
 import type { LayerId } from "../core/layer.ts";
 import type { QuantizedTensor } from "../core/quantized.ts";
+import type { PropagatedLayer } from "../report/index.ts";
 
-/** What is known of a finished layer besides its codes; plain JSON. */
-export type LayerNote = Readonly<Record<string, unknown>>;
-
-export interface FinishedLayer<Note extends LayerNote = LayerNote> {
+export interface FinishedLayer {
   readonly quantized: QuantizedTensor;
-  readonly note: Note;
+  /** What the report says of it; plain JSON. */
+  readonly note: PropagatedLayer;
 }
 
 export interface Checkpoint {
@@ -41,7 +40,7 @@ interface Header {
   readonly cols: number;
   readonly scales: number;
   readonly zeroPoints: number | null;
-  readonly note: LayerNote;
+  readonly note: PropagatedLayer;
   readonly sha256: string;
 }
 

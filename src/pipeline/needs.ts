@@ -4,7 +4,8 @@
  */
 import type { RunNeeds } from "../core/needs.ts";
 import type { ScorerWork } from "../core/score.ts";
-import { inMemoryLimitBytes, segmentBytes } from "../runtime/index.ts";
+import { inMemoryLimitBytes, leastCopies, segmentBytes } from "../runtime/index.ts";
+import { referenceLimitBytes } from "./alternatives.ts";
 
 /** What one layer makes of the data. */
 export interface LayerWork {
@@ -83,16 +84,18 @@ const packedPasses = 2;
 
 /** Memory that does not depend on the model: Node, ONNX Runtime, workers, kernels. */
 const baseBytes = 420e6;
-/** float32 copies of the largest layer: stored, W, its target and candidates, codes, the written form. */
-const layerCopies = 6;
 /** float32 copies of a batch's logits in each worker: model, reference, log-probabilities and their results. */
 const logitsCopies = 6;
-/** Copies of open weights in a worker, see `runtime/segments/budget.ts`. */
-const openCopies = 6;
-/** float64 [K, K] of the layer at work: H and C, both of the held-out rows, the factor, and one in making. */
-const hessianCopies = 6;
-/** Reference values of the search data that scoring holds at most, see `alternatives.ts`. */
-const referenceLimitBytes = 2 ** 30;
+/**
+ * Of the layer at work, by what corrects it: float32 [N, K] in all (stored, W, codes, the written form; the target and
+ * float64 shifts; candidates), and float64 [K, K] (H and half as much for its factor; C and another factor; both of the
+ * held-out rows, what is left without them, and factors of that).
+ */
+const copies = {
+  none: { layer: 6, hessian: 2 },
+  fixed: { layer: 12, hessian: 3 },
+  chosen: { layer: 16, hessian: 7 },
+} as const;
 
 /**
  * Estimates a run.
@@ -139,16 +142,17 @@ function peakMemory(facts: RunFacts, keptBytes: number): number {
   const largest = Math.max(0, ...layers.map(({ n, k }) => n * k));
   const measures = scorer !== undefined && scorer.passes !== 0;
   const multiplied = layers.filter(({ activation }) => activation !== undefined);
+  const { layer, hessian } = copies[facts.correction ?? "none"];
   return (
     baseBytes +
-    Math.min(memoryLimitBytes, openCopies * workers * modelBytes) +
+    Math.min(memoryLimitBytes, leastCopies * workers * modelBytes) +
     Math.min(memoryLimitBytes, keptBytes) +
-    layerCopies * 4 * largest +
+    layer * 4 * largest +
     workers * logitsCopies * facts.logitsBytes +
-    hessianCopies * Math.max(0, ...multiplied.map(hessianBytes)) +
+    hessian * Math.max(0, ...multiplied.map(hessianBytes)) +
     Math.min(memoryLimitBytes, heldBytes(facts)) +
     // Measuring scores opens models whole.
-    (measures ? openCopies * workers * modelBytes : 0) +
+    (measures ? leastCopies * workers * modelBytes : 0) +
     (measures ? Math.min(referenceLimitBytes, samples.search * facts.logitsPerSample) : 0)
   );
 }

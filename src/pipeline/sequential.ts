@@ -65,7 +65,7 @@ export async function quantizeSequentially(
       }
       const rows = group.measured?.grams.rows ?? Number.POSITIVE_INFINITY;
       if (rows < rowsPerInput * layer.k && !isSaid(layer)) thin.push(layer);
-      notes.set(layer.id, finished.note as unknown as PropagatedLayer);
+      notes.set(layer.id, finished.note);
       rounded.set(layer.id, dequantize(finished.quantized));
     }
     return rounded;
@@ -235,7 +235,7 @@ async function finishLayer(
           ? await gainOf(corrected, weight, measured, algebra)
           : null,
     };
-    return { quantized, note: { ...note } };
+    return { quantized, note };
   } catch (error) {
     if (!(error instanceof BitloomError) || error.message.includes(layer.id)) throw error;
     throw new BitloomError(error.code, `Layer "${layer.id}": ${error.message}`, error.detail, {

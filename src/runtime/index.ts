@@ -27,6 +27,7 @@ export type {
 export {
   defaultMemoryLimitBytes,
   type LinkedModel,
+  leastCopies,
   planCuts,
   type RunSegments,
   runSegments,

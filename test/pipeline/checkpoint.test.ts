@@ -29,7 +29,7 @@ const tensor = (id: string): QuantizedTensor => {
 };
 const names = ["/model/layers.0/q", "a\nb", "größe 🙂", "x".repeat(400)];
 const ids = ["int2-b32-asym", "int4-b32", "int8-row", "int6-b32-asym"];
-const note = { alpha: 0.5, layer: "x", gain: null };
+const note = { layer: "x", relativeDrift: 0.1, alpha: 0.5, damping: 1, gain: null };
 
 async function filled() {
   const checkpoint = await openCheckpoint(folder.at("c"), "print");

@@ -12,7 +12,7 @@ const busyCopies = 4;
 /** Copies for each further model that is open. */
 const idleCopies = 1;
 /** Where even the smallest arrangement, two models on one worker, exceeds the limit, it is used nevertheless. */
-const leastCopies = busyCopies + 2 * idleCopies;
+export const leastCopies = busyCopies + 2 * idleCopies;
 
 /** Where to cut must not depend on the number of workers, or results would in their last bits. */
 const assumedWorkers = 2;

@@ -15,7 +15,7 @@ import { type Cuts, planCuts } from "./cuts.ts";
 import { buildPart, type Part, segmentsOf, splitModel } from "./parts.ts";
 import { ValueStore } from "./value-store.ts";
 
-export { defaultMemoryLimitBytes, segmentBytes, workersFor } from "./budget.ts";
+export { defaultMemoryLimitBytes, leastCopies, segmentBytes, workersFor } from "./budget.ts";
 export { planCuts } from "./cuts.ts";
 export { ValueStore } from "./value-store.ts";
 
