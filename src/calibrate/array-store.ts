@@ -48,17 +48,27 @@ export function createArrayStore(
   let files = 0;
   let folder: string | undefined;
   let last: { readonly path: string; readonly values: AnyArray } | undefined;
+  const inFile = <A extends AnyArray>({
+    path,
+    byteLength,
+    make,
+  }: ArrayFile<A>): StoredArray<A> => ({
+    read() {
+      if (last?.path !== path) {
+        last = { path, values: new make(readPieces(path, byteLength, pieceBytes)) };
+      }
+      return last.values as A;
+    },
+    drop: () => rmSync(path, { force: true }),
+  });
   return {
     put<A extends AnyArray>(values: A): StoredArray<A> {
       const { byteLength } = values;
       if (inMemory + byteLength <= limitBytes) {
         inMemory += byteLength;
-        return {
-          read: () => values,
-          drop() {
-            inMemory -= byteLength;
-          },
-        };
+        return inMemoryArray(values, () => {
+          inMemory -= byteLength;
+        });
       }
       let path = tmpdir();
       try {
@@ -73,16 +83,7 @@ export function createArrayStore(
           { cause },
         );
       }
-      const make = values.constructor as new (buffer: ArrayBuffer) => A;
-      return {
-        read() {
-          if (last?.path !== path) {
-            last = { path, values: new make(readPieces(path, byteLength, pieceBytes)) };
-          }
-          return last.values as A;
-        },
-        drop: () => rmSync(path, { force: true }),
-      };
+      return inFile({ path, byteLength, make: values.constructor as MakeArray<A> });
     },
     close() {
       last = undefined;
@@ -90,6 +91,23 @@ export function createArrayStore(
     },
   };
 }
+
+type MakeArray<A> = new (buffer: ArrayBuffer) => A;
+
+interface ArrayFile<A> {
+  readonly path: string;
+  readonly byteLength: number;
+  readonly make: MakeArray<A>;
+}
+
+/**
+ * Functions of its own for what is in memory and what is not: all closures of one call keep alive what any of them
+ * names, so an array in a file would stay in memory for the closure that another one would have had.
+ */
+const inMemoryArray = <A extends AnyArray>(values: A, drop: () => void): StoredArray<A> => ({
+  read: () => values,
+  drop,
+});
 
 function writePieces(path: string, bytes: Uint8Array, pieceBytes: number): void {
   const file = openSync(path, "w");

@@ -7,6 +7,7 @@ import { afterAll, expect, test } from "vitest";
 import { calibrate, createArrayStore } from "../../src/calibrate/index.ts";
 import { findBlocks, findLayers } from "../../src/layers/index.ts";
 import { createRuntime } from "../../src/runtime/index.ts";
+import { reachableBytes } from "../support/garbage.ts";
 import { datasetOf, intFeed, toyTransformer } from "../support/toy-models.ts";
 
 const runtime = createRuntime({ threads: 2 });
@@ -47,6 +48,15 @@ test("the array read last is the same object; files go when they are dropped or 
   expect(readdirSync(`${tmpdir()}/${own}`)).toEqual([]);
   store.close();
   expect(existsSync(`${tmpdir()}/${own}`)).toBe(false);
+});
+
+test("arrays in files do not stay in memory", () => {
+  const store = createArrayStore(0);
+  const before = reachableBytes();
+  const stored = Array.from({ length: 20 }, (_, i) => store.put(new Float64Array(2 ** 17).fill(i)));
+  expect(reachableBytes() - before).toBeLessThan(4e6);
+  expect(stored[3].read()[7]).toBe(3);
+  store.close();
 });
 
 test("statistics in files, of a model in segments, are those in memory", async () => {

@@ -9,6 +9,7 @@ import type { Matrix } from "../../src/core/tensor.ts";
 import { findLayers } from "../../src/layers/index.ts";
 import { attribute, type Model } from "../../src/onnx/index.ts";
 import { createRuntime, ValueStore } from "../../src/runtime/index.ts";
+import { reachableBytes } from "../support/garbage.ts";
 import { graph } from "../support/graph-builder.ts";
 import {
   datasetOf,
@@ -233,6 +234,18 @@ test("the store gives back what it got, from memory and from files, and leaves n
     await store.drop("float", i, "x");
   }
   await expect(store.get("float", 0, "x")).rejects.toThrow(/not kept/);
+  await store.close();
+});
+
+test("values in files do not stay in memory", async () => {
+  const store = new ValueStore(0);
+  const before = reachableBytes();
+  for (let i = 0; i < 20; i++) {
+    const data = new Float32Array(2 ** 18).fill(i);
+    await store.put("float", i, "x", { dtype: "float32", shape: [2 ** 18], data });
+  }
+  expect(reachableBytes() - before).toBeLessThan(4e6);
+  expect((await store.get("float", 3, "x")).data[7]).toBe(3);
   await store.close();
 });
 

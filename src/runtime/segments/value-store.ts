@@ -17,8 +17,11 @@ interface Entry {
   readonly bytes: number;
   readonly place: TensorData | string;
   /** The typed array that the bytes of a file belong to. */
-  readonly make: (bytes: ArrayBuffer) => TensorData;
+  readonly make: MakeArray;
 }
+
+/** A constructor, not a closure over the array, which would keep it in memory. */
+type MakeArray = new (bytes: ArrayBuffer) => TensorData;
 
 export class ValueStore {
   readonly #limit: number;
@@ -45,8 +48,7 @@ export class ValueStore {
     if (Array.isArray(data)) throw strings(name);
     const view = data as Exclude<TensorData, readonly string[]>;
     const bytes = view.byteLength;
-    const make = (buffer: ArrayBuffer) =>
-      new (view.constructor as new (buffer: ArrayBuffer) => TensorData)(buffer);
+    const make = view.constructor as MakeArray;
     const isLarge = this.#inMemory + bytes > this.#limit;
     const place = isLarge ? await this.#write(view) : data;
     if (isLarge) this.#onDisk += bytes;
@@ -61,7 +63,7 @@ export class ValueStore {
     invariant(entry, `value "${name}" of batch ${batch} was not kept`);
     const { dtype, shape, place, make } = entry;
     if (typeof place !== "string") return { dtype, shape, data: place };
-    return { dtype, shape, data: make(await readBytes(place, entry.bytes)) };
+    return { dtype, shape, data: new make(await readBytes(place, entry.bytes)) };
   }
 
   async drop(owner: Owner, batch: number, name: string): Promise<void> {
