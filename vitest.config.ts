@@ -9,5 +9,7 @@ export default defineConfig({
     hookTimeout: 120_000,
     // ONNX Runtime keeps threads; forks end cleanly.
     pool: "forks",
+    // Vitest leaves one core idle, which is half of two.
+    maxWorkers: "100%",
   },
 });
