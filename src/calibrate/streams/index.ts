@@ -132,14 +132,10 @@ class Walk {
 
   /** Runs the nodes of a step in both streams; measures its activations when asked to. */
   async run(step: StreamStep, measures: boolean): Promise<Measured | undefined> {
-    const { drifting } = this.#plan;
-    const segments: Partial<Record<Stream, Segment>> = {};
     if (step.nodes.length > 0) {
-      segments.float = this.#segment(step, "float");
-      if (step.outputs.some((value) => drifting.has(value))) {
-        segments.rounded = this.#segment(step, "rounded");
-      }
-      await this.#runSegments(segments);
+      await this.#runNodes(step, "float");
+      const drifts = step.outputs.some((value) => this.#plan.drifting.has(value));
+      if (drifts) await this.#runNodes(step, "rounded");
     }
     const measured =
       measures && step.activations.length > 0 ? await this.#measure(step) : undefined;
@@ -167,30 +163,23 @@ class Walk {
   }
 
   /** All batches through the nodes of a step, keeping what they give. */
-  async #runSegments(segments: Readonly<Partial<Record<Stream, Segment>>>): Promise<void> {
+  async #runNodes(step: StreamStep, stream: Stream): Promise<void> {
     const { runtime, dataset, memoryLimitBytes, signal } = this.#options;
-    const entries = Object.entries(segments) as [Stream, Segment][];
-    const bytes = Math.max(...entries.map(([, { weightBytes }]) => weightBytes));
+    const segment = this.#segment(step, stream);
+    const { model, weightBytes } = segment;
     const most = Math.min(runtime.workers, dataset.batches);
-    const workers = workersFor(bytes, memoryLimitBytes, most, entries.length);
-    const sessions: Session[][] = [];
+    const workers = workersFor(weightBytes, memoryLimitBytes, most, 1);
+    const wanted = Array.from({ length: workers }, (_, worker) => ({ model, worker }));
+    const sessions = await openAll(runtime, wanted);
     try {
-      for (let worker = 0; worker < workers; worker++) {
-        const wanted = entries.map(([, { model }]) => ({ model, worker }));
-        sessions.push(await openAll(runtime, wanted));
-      }
       await inOrder({
         count: dataset.batches,
         ahead: workers,
-        start: async (batch) => {
-          for (const [index, [stream, segment]] of entries.entries()) {
-            await this.#runBatch(batch, stream, segment, sessions[batch % workers][index]);
-          }
-        },
+        start: (batch) => this.#runBatch(batch, stream, segment, sessions[batch % workers]),
         use: () => throwIfAborted(signal, "sequential quantization"),
       });
     } finally {
-      await Promise.allSettled(sessions.flat().map((session) => session.release()));
+      await Promise.allSettled(sessions.map((session) => session.release()));
     }
   }
 
