@@ -15,7 +15,7 @@ afterEach(() => folder.remove());
 const model = join(tinyLm, "model.onnx");
 const settings = [
   ...["-c", join(tinyLm, "calibration.txt"), "-t", join(tinyLm, "tokenizer.json")],
-  ...["--rows", "16", "--evaluate-rows", "4", "-s", "weight-error", "-a", "uniform"],
+  ...["--rows", "6", "--evaluate-rows", "4", "-s", "weight-error", "-a", "uniform"],
   ...["-b", "5bpw", "-f", "int4-b32-asym,int3-b32-asym", "--correction", "qep"],
 ];
 const args = (name: string, ...more: string[]) => [
