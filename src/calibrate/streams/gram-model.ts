@@ -78,7 +78,7 @@ export function buildGramModel(options: GramModelOptions): GramModel {
   const own: Stream = drifts ? "rounded" : "float";
   const editor = editModel(
     extractSubgraph(model, {
-      inputs: compared.map((name) => partInput(name, types.get(name) ?? given(layers, name))),
+      inputs: compared.map((name) => partInput(name, types.get(name) ?? typeIn(layers, name))),
       outputs: [],
     }),
   );
@@ -86,7 +86,7 @@ export function buildGramModel(options: GramModelOptions): GramModel {
   const floats = new Map<string, string>();
   for (const value of drifts ? compared : []) {
     const name = editor.uniqueName(`${value}_float`);
-    const { dtype } = types.get(value) ?? given(layers, value);
+    const { dtype } = types.get(value) ?? typeIn(layers, value);
     editor.addInput({ name, dtype, shape: undefined });
     inputs.set(name, { value, stream: "float" });
     floats.set(value, name);
@@ -100,7 +100,7 @@ export function buildGramModel(options: GramModelOptions): GramModel {
 }
 
 /** Of an activation; of what a layer's output is added to it is the layer's own. */
-function given(layers: readonly Layer[], value: string): ValueType {
+function typeIn(layers: readonly Layer[], value: string): ValueType {
   const uses = layers.flatMap(({ uses }) => uses);
   const { dtype } = uses.find(({ activation }) => activation === value) ?? uses[0];
   return { dtype, shape: undefined };
