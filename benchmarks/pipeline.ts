@@ -2,7 +2,7 @@
  * Time and peak memory of a whole `quantize` run, stage by stage, on a generated Llama-shaped model with random
  * weights and real text; then one large layer alone (`one-layer.ts`).
  *
- *   npm run bench:pipeline -- [--size 135M|1100M] [--model FILE --tokenizer FILE --text FILE] [--rows 64] [--window 512]
+ *   npm run bench:pipeline -- [--size 135M|1090M|1100M] [--model FILE --tokenizer FILE --text FILE] [--rows 64] [--window 512]
  *     [--budget 3.5bpw] [--correction qep] [--quantizer gptq] [--scorer hessian-trace-local]
  *     [--layer 4096] [--formats …] [--results FILE]
  *

@@ -1,7 +1,7 @@
 /**
  * Writes a Llama-shaped decoder with random weights, in a process of its own so that its memory is not measured:
  *
- *   node dist/benchmarks/pipeline/generate.js 135M|1100M FILE
+ *   node dist/benchmarks/pipeline/generate.js 135M|1090M|1100M FILE
  */
 import { saveModel } from "../../src/index.ts";
 import { llamaPlain } from "../../test/support/transformers/index.ts";
