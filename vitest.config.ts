@@ -5,8 +5,9 @@ export default defineConfig({
     include: ["test/**/*.test.ts"],
     // The command-line tests run the built program.
     globalSetup: ["test/support/build.ts"],
-    testTimeout: 120_000,
-    hookTimeout: 120_000,
+    // Real models on a busy machine: a limit is there to end what hangs, not to measure.
+    testTimeout: 300_000,
+    hookTimeout: 300_000,
     // ONNX Runtime keeps threads; forks end cleanly.
     pool: "forks",
     // Vitest leaves one core idle, which is half of two.
