@@ -5,6 +5,7 @@ export default defineConfig({
     include: ["test/**/*.test.ts"],
     // The command-line tests run the built program.
     globalSetup: ["test/support/build.ts"],
+    setupFiles: ["test/support/fast-equality.ts"],
     // Real models on a busy machine: a limit is there to end what hangs, not to measure.
     testTimeout: 300_000,
     hookTimeout: 300_000,
