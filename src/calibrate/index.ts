@@ -5,6 +5,7 @@
 import type { Dataset } from "../core/dataset.ts";
 import { BitloomError } from "../core/errors.ts";
 import type { RunOptions } from "../core/events.ts";
+import { allFinite } from "../core/finite.ts";
 import type { Layer, LayerId } from "../core/layer.ts";
 import type { Block, LayerStats, StatName } from "../core/stats.ts";
 import { createTap, editModel, type Model } from "../onnx/index.ts";
@@ -45,14 +46,21 @@ export interface CalibrateOptions<S extends StatName> extends RunOptions {
   readonly layers: readonly Layer[];
   readonly blocks: readonly Block[];
   readonly dataset: Dataset;
-  /** Exactly these statistics are collected. */
-  readonly needs: readonly S[];
+  /** Exactly these statistics are collected, of all layers or layer by layer. */
+  readonly needs: Needs<S>;
   readonly runtime: WorkerRuntime;
   /** Of open weights and of values between segments, see `runSegments`. Default 512 MiB. */
   readonly memoryLimitBytes?: number | undefined;
   /** Takes what is measured, so that memory stays bounded; by default everything stays in memory. */
   readonly arrays?: ArrayStore | undefined;
 }
+
+/** Statistics of all layers, or of each. */
+export type Needs<S extends StatName = StatName> = readonly S[] | ((layer: Layer) => readonly S[]);
+
+/** What is needed of a layer. */
+export const needsOf = <S extends StatName>(needs: Needs<S>, layer: Layer): readonly S[] =>
+  typeof needs === "function" ? needs(layer) : needs;
 
 interface Measurement {
   readonly probe: Probe;
@@ -77,7 +85,8 @@ export async function calibrate<S extends StatName>(
 ): Promise<ReadonlyMap<LayerId, LayerStats<S>>> {
   const { model, layers, blocks, dataset, needs, signal, onEvent } = options;
   const arrays = options.arrays ?? createArrayStore(Number.POSITIVE_INFINITY);
-  if (needs.length === 0) return new Map(layers.map((layer) => [layer.id, emptyStats(layer)]));
+  const isNeeded = layers.some((layer) => needsOf(needs, layer).length > 0);
+  if (!isNeeded) return new Map(layers.map((layer) => [layer.id, emptyStats(layer)]));
   const editor = editModel(model);
   const tap = createTap(editor);
   const measurements = new Map<string, Measurement>();
@@ -97,7 +106,7 @@ export async function calibrate<S extends StatName>(
       return made;
     };
     const rows = rowCounters(layer, model).map((probe) => measure("rows", probe));
-    const found = needs.map((name) => ({
+    const found = needsOf(needs, layer).map((name) => ({
       name,
       measured: statistics[name]
         .probes(layer, { model, blocks })
@@ -178,7 +187,7 @@ function collect<S extends StatName>(
     const known = shared.get(key);
     if (known) return known;
     const totals = measured.map((entry) => entry.measured?.read() ?? new Float64Array());
-    if (totals.some((total) => total.some((value) => !Number.isFinite(value)))) {
+    if (!totals.every(allFinite)) {
       throw new BitloomError(
         "numeric",
         `The ${name} of layer "${layer.id}" is not finite: its activations overflow on the calibration data. Check the data, or use methods that need no activations: --scorer weight-error --quantizer rtn.`,

@@ -4,6 +4,7 @@
  */
 import type { Corrected, CorrectedTarget, CorrectInput, Correction } from "../core/correction.ts";
 import { BitloomError, invariant, throwIfAborted } from "../core/errors.ts";
+import { firstNonFinite } from "../core/finite.ts";
 import { sharedAlgebra } from "../math/algebra.ts";
 import { descendingDiagonal } from "../math/factor.ts";
 import { auto } from "./auto.ts";
@@ -130,7 +131,7 @@ function checkFinite(
   data: Float32Array | Float64Array,
   cols: number,
 ): void {
-  const index = data.findIndex((value) => !Number.isFinite(value));
+  const index = firstNonFinite(data);
   if (index < 0) return;
   throw new BitloomError(
     "numeric",

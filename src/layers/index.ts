@@ -3,6 +3,7 @@
  * files store weights. Scope: the main graph; bodies of If, Loop and functions are named and left as they are.
  */
 import { BitloomError } from "../core/errors.ts";
+import { firstNonFinite } from "../core/finite.ts";
 import type { Layer, SkippedNode } from "../core/layer.ts";
 import {
   elementCount,
@@ -176,7 +177,7 @@ function toLayer(root: string, matches: readonly LayerMatch[]): Layer {
     async readWeight(): Promise<Matrix> {
       const data = toFloat32(tensor.dtype as Layer["dtype"], await tensor.bytes());
       const stored = { rows, cols, data };
-      const bad = data.findIndex((value) => !Number.isFinite(value));
+      const bad = firstNonFinite(data);
       if (bad >= 0) {
         throw new BitloomError(
           "numeric",

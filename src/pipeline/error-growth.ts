@@ -69,13 +69,14 @@ async function driftOf(
     memoryLimitBytes,
     needsHoldout: false,
     needsResidual: false,
+    onlyDrift: true,
     isFinished: () => false,
-    async round({ layers, measured }) {
+    async round({ layers, relativeDrift }) {
       const rounded = new Map<LayerId, Matrix>();
       for (const layer of layers) {
         const format = formats.get(layer.id);
         if (!format) continue;
-        drifts.set(layer.id, measured?.relativeDrift ?? null);
+        drifts.set(layer.id, relativeDrift);
         rounded.set(layer.id, dequantize(await weights.codes(layer, format)));
       }
       return rounded;

@@ -2,12 +2,12 @@
  * One run: the model, its data, the methods and what they have measured so far. Every stage after the first takes it.
  */
 import type { Allocator, AllocatorName } from "../allocate/index.ts";
-import { type ArrayStore, unmeasured } from "../calibrate/index.ts";
+import { type ArrayStore, type Needs, needsOf, unmeasured } from "../calibrate/index.ts";
 import type { Algebra } from "../core/algebra.ts";
 import type { Layer, LayerId } from "../core/layer.ts";
 import type { LayerScore } from "../core/plan.ts";
 import type { Scorer } from "../core/score.ts";
-import { joinStats, type LayerStats, type StatName } from "../core/stats.ts";
+import type { LayerStats, StatName } from "../core/stats.ts";
 import { chooseLoss } from "../evaluate/index.ts";
 import { sharedAlgebra } from "../math/algebra.ts";
 import type { Model } from "../onnx/index.ts";
@@ -121,14 +121,9 @@ export async function prepareRun(
   const { graph } = subject.model;
   const memoryLimitBytes = options.memoryLimitBytes ?? defaultMemoryLimitBytes;
   const scorerNeeds: readonly StatName[] = needsScores ? scorer.needs : [];
-  const collect = (layers: readonly Layer[], needs: Iterable<StatName>) =>
+  const collect = (needs: Needs) =>
     statisticsOf(
-      {
-        subject: { ...subject, layers },
-        dataset: data.calibrate,
-        needs: [...needs],
-        ...{ runtime, memoryLimitBytes, arrays },
-      },
+      { subject, dataset: data.calibrate, needs, runtime, memoryLimitBytes, arrays },
       options,
       journal,
     );
@@ -158,14 +153,11 @@ export async function prepareRun(
     plansRounded,
     scorerNeeds,
   });
-  const stats = await journal.stage("calibrate", async () => {
-    if (!plansRounded) {
-      return collect(subject.layers, new Set([...scorerNeeds, ...quantizer.needs]));
-    }
-    const late = unmeasured(subject.model, subject.layers);
-    const own = await collect(subject.layers, scorerNeeds);
-    const others = late.length > 0 ? await collect(late, quantizer.needs) : new Map();
-    return new Map([...own].map(([id, stats]) => [id, joinStats(stats, others.get(id) ?? {})]));
+  const stats = await journal.stage("calibrate", () => {
+    const all = [...new Set([...scorerNeeds, ...quantizer.needs])];
+    if (!plansRounded) return collect(all);
+    const late = new Set(unmeasured(subject.model, subject.layers));
+    return collect((layer) => (late.has(layer) ? all : scorerNeeds));
   });
   return {
     options,
@@ -225,9 +217,10 @@ async function statisticsOf(
   { statistics, signal }: StageOptions,
   journal: Journal,
 ): Promise<ReadonlyMap<LayerId, LayerStats>> {
-  const { subject, dataset, needs } = wanted;
+  const { subject, dataset } = wanted;
   if (!statistics) return collectStatistics({ ...wanted, signal, onEvent: journal.emit });
   const model = await fingerprintModel(subject.model);
+  const needs = [...new Set(subject.layers.flatMap((layer) => needsOf(wanted.needs, layer)))];
   checkStatistics(statistics, { model, data: dataset, needs });
   return statistics.layers;
 }

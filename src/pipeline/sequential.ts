@@ -181,7 +181,7 @@ async function finishLayer(
   run: Run,
   layer: Layer,
   format: WeightFormat,
-  { measured }: StreamGroup,
+  { measured, relativeDrift }: StreamGroup,
 ): Promise<FinishedLayer> {
   const { algebra, quantizer, methods, journal, correction, options } = run;
   const { signal } = options;
@@ -227,7 +227,7 @@ async function finishLayer(
       corrected?.quantized ?? (await quantize(corrected?.target ?? weight, corrected?.feed));
     const note: PropagatedLayer = {
       layer: layer.id,
-      relativeDrift: measured?.relativeDrift ?? null,
+      relativeDrift,
       alpha: corrected?.alpha ?? 0,
       damping: corrected?.damping ?? 0,
       gain:

@@ -1,9 +1,9 @@
 /** The statistics stage: collects what the methods need and says where the data is thin. */
-import { type ArrayStore, calibrate } from "../calibrate/index.ts";
+import { type ArrayStore, calibrate, type Needs, needsOf } from "../calibrate/index.ts";
 import type { Dataset } from "../core/dataset.ts";
 import type { RunOptions } from "../core/events.ts";
 import type { LayerId } from "../core/layer.ts";
-import type { LayerStats, StatName } from "../core/stats.ts";
+import type { LayerStats } from "../core/stats.ts";
 import type { WorkerRuntime } from "../runtime/index.ts";
 import { fewRows, rowsPerInput, thinLayers } from "./rows.ts";
 import type { Subject } from "./subject.ts";
@@ -11,7 +11,7 @@ import type { Subject } from "./subject.ts";
 export interface StatisticsOptions extends RunOptions {
   readonly subject: Subject;
   readonly dataset: Dataset;
-  readonly needs: readonly StatName[];
+  readonly needs: Needs;
   readonly runtime: WorkerRuntime;
   readonly memoryLimitBytes?: number | undefined;
   readonly arrays?: ArrayStore | undefined;
@@ -36,7 +36,8 @@ export async function collectStatistics(
     onEvent,
   })) as ReadonlyMap<LayerId, LayerStats>;
   // Without needs nothing is counted.
-  const unseen = layers.filter(({ id }) => needs.length > 0 && stats.get(id)?.tokens === 0);
+  const isCounted = layers.some((layer) => needsOf(needs, layer).length > 0);
+  const unseen = layers.filter(({ id }) => isCounted && stats.get(id)?.tokens === 0);
   if (unseen.length > 0) {
     onEvent?.({
       type: "notice",
@@ -46,15 +47,14 @@ export async function collectStatistics(
       },
     });
   }
-  if (needs.includes("hessian")) {
-    // Of layers that are known to be thin it has been said before.
-    const said = new Set(thinLayers(layers, dataset));
-    const thin = layers.filter((layer) => {
-      const entry = stats.get(layer.id);
-      const isThin = entry?.hessian && entry.tokens > 0 && entry.tokens < rowsPerInput * layer.k;
-      return isThin && !said.has(layer);
-    });
-    if (thin.length > 0) onEvent?.({ type: "notice", notice: fewRows(thin, "saw") });
-  }
+  // Of layers that are known to be thin it has been said before.
+  const said = new Set(thinLayers(layers, dataset));
+  const thin = layers.filter((layer) => {
+    if (!needsOf(needs, layer).includes("hessian")) return false;
+    const entry = stats.get(layer.id);
+    const isThin = entry?.hessian && entry.tokens > 0 && entry.tokens < rowsPerInput * layer.k;
+    return isThin && !said.has(layer);
+  });
+  if (thin.length > 0) onEvent?.({ type: "notice", notice: fewRows(thin, "saw") });
   return stats;
 }

@@ -5,6 +5,7 @@
  */
 import type { Algebra, GridFit } from "../core/algebra.ts";
 import { BitloomError } from "../core/errors.ts";
+import { firstNonFinite } from "../core/finite.ts";
 import type { WeightFormat } from "../core/format.ts";
 import type { QuantizeOptions } from "../core/method.ts";
 import type { Matrix } from "../core/tensor.ts";
@@ -62,7 +63,7 @@ export function gridFit(
 
 /** Throws `numeric` at the first weight that is NaN or infinite. */
 export function checkFinite(weight: Matrix, layer: string): void {
-  const index = weight.data.findIndex((w) => !Number.isFinite(w));
+  const index = firstNonFinite(weight.data);
   if (index < 0) return;
   throw new BitloomError(
     "numeric",

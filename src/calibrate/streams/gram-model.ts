@@ -1,9 +1,10 @@
 /**
  * The model that measures a step: activations of both streams in, sums of products out, so that only these are added
- * up outside of the runtime. Wide activations are taken in blocks of columns.
+ * up outside of the runtime. Wide activations are taken in blocks of columns, the rows of several batches together.
  */
 import type { Layer, LayerUse } from "../../core/layer.ts";
 import {
+  attribute,
   createTap,
   editModel,
   extractSubgraph,
@@ -17,8 +18,7 @@ import type { ValueType } from "./segment.ts";
 
 export interface GramModel {
   readonly model: Model;
-  /** By input: the value, and the stream it is taken from. */
-  readonly inputs: ReadonlyMap<string, { readonly value: string; readonly stream: Stream }>;
+  readonly inputs: ReadonlyMap<string, GramInput>;
   /** Columns that a run measures, fewer in the last. */
   readonly columns: number;
   /** Feed int64 [2], first of these columns and the one after them; undefined where all are measured at once. */
@@ -26,14 +26,22 @@ export interface GramModel {
   readonly grams: GramOutputs;
 }
 
+/** What an input of the model takes: a value of one stream and of one of the batches that a run measures. */
+export interface GramInput {
+  readonly value: string;
+  readonly stream: Stream;
+  /** 0 .. `GramModelOptions.batches` − 1. */
+  readonly batch: number;
+}
+
 /** The float model, or the one whose layers are being rounded. */
 export type Stream = "float" | "rounded";
 
 /** Names of the outputs that are summed over the batches; those of a block of columns have only these, of width B. */
 export interface GramOutputs {
-  /** Σ x̂ᵀx̂, float32 [G, K, K], [K, B] where G is 1. */
-  readonly hessian: string;
-  /** Σ (x − x̂)ᵀx̂ of the same shape; undefined where the streams agree. */
+  /** Σ x̂ᵀx̂, float32 [G, K, K], [K, B] where G is 1; undefined where only powers are measured. */
+  readonly hessian: string | undefined;
+  /** Σ (x − x̂)ᵀx̂ of the same shape; undefined where the streams agree too. */
   readonly drift: string | undefined;
   /** Σ (r − r̂)ᵀx̂, float32 [N, B], r being what the layer's output is added to; undefined where it is not measured. */
   readonly residualDrift: string | undefined;
@@ -51,8 +59,12 @@ export interface GramModelOptions {
   readonly types: ReadonlyMap<string, ValueType>;
   /** The streams differ: without that only the float one is measured. */
   readonly drifts: boolean;
+  /** Measures powers and nothing else. */
+  readonly onlyPowers: boolean;
   /** Also measures what the drift of the step's residual couples with. */
   readonly needsResidual: boolean;
+  /** Whose rows a run measures together. */
+  readonly batches: number;
   /** Products of a batch that are larger are measured in blocks; several exist at once in each worker. */
   readonly blockBytes: number;
 }
@@ -71,31 +83,43 @@ function columnsAtOnce({ opsets }: Model, { k, uses, groups }: Layer, blockBytes
 
 /** Cost: O(nodes of the model); no tensor is read. */
 export function buildGramModel(options: GramModelOptions): GramModel {
-  const { model, step, types, drifts } = options;
+  const { model, step, types, drifts, onlyPowers } = options;
   const { activations, layers } = step;
-  const residual = drifts && options.needsResidual ? step.residual : undefined;
+  const residual = drifts && options.needsResidual && !onlyPowers ? step.residual : undefined;
   const compared = residual === undefined ? activations : [...activations, residual];
   const own: Stream = drifts ? "rounded" : "float";
+  const typeOf = (value: string) => types.get(value) ?? typeIn(layers, value);
   const editor = editModel(
     extractSubgraph(model, {
-      inputs: compared.map((name) => partInput(name, types.get(name) ?? typeIn(layers, name))),
+      inputs: compared.map((name) => partInput(name, typeOf(name))),
       outputs: [],
     }),
   );
-  const inputs = new Map(compared.map((value) => [value, { value, stream: own }]));
-  const floats = new Map<string, string>();
-  for (const value of drifts ? compared : []) {
-    const name = editor.uniqueName(`${value}_float`);
-    const { dtype } = types.get(value) ?? typeIn(layers, value);
-    editor.addInput({ name, dtype, shape: undefined });
-    inputs.set(name, { value, stream: "float" });
-    floats.set(value, name);
-  }
+  const inputs = new Map<string, GramInput>();
+  const addInput = (input: GramInput) => {
+    const { value, stream, batch } = input;
+    // The first batch has the names of the model.
+    const isFirst = stream === own && batch === 0;
+    const name = isFirst ? value : editor.uniqueName(`${value}_${stream}`);
+    if (!isFirst) editor.addInput(partInput(name, typeOf(value)));
+    inputs.set(name, input);
+    return name;
+  };
+  const batches = Array.from({ length: options.batches }, (_, batch): BatchNames => {
+    const named = compared.map(
+      (value) => [value, addInput({ value, stream: own, batch })] as const,
+    );
+    const floats = (drifts ? compared : []).map(
+      (value) => [value, addInput({ value, stream: "float", batch })] as const,
+    );
+    return { own: new Map(named), floats: new Map(floats) };
+  });
   const tap = createTap(editor);
-  const columns = columnsAtOnce(model, layers[0], options.blockBytes);
+  const columns = onlyPowers ? layers[0].k : columnsAtOnce(model, layers[0], options.blockBytes);
   const blockInput = columns < layers[0].k ? editor.uniqueName("columns") : undefined;
   if (blockInput) editor.addInput({ name: blockInput, dtype: "int64", shape: [2] });
-  const grams = tapGrams(tap, model, layers[0], { floats, residual, blockInput });
+  const measured = { batches, residual, blockInput, onlyPowers };
+  const grams = tapGrams(tap, model, layers[0], measured);
   return { model: editor.commit(), inputs, columns, blockInput, grams };
 }
 
@@ -106,34 +130,50 @@ function typeIn(layers: readonly Layer[], value: string): ValueType {
   return { dtype, shape: undefined };
 }
 
-interface MeasuredValues {
-  /** Names of the float stream's values. */
+/** Names of one batch's inputs, by the value they take. */
+interface BatchNames {
+  readonly own: ReadonlyMap<string, string>;
+  /** Of the float stream; empty where the streams agree. */
   readonly floats: ReadonlyMap<string, string>;
+}
+
+interface MeasuredValues {
+  readonly batches: readonly BatchNames[];
   readonly residual: string | undefined;
   readonly blockInput: string | undefined;
+  readonly onlyPowers: boolean;
 }
 
 function tapGrams(
   tap: GraphTap,
   model: Model,
   layer: Layer,
-  measured: MeasuredValues,
+  { batches, residual, blockInput, onlyPowers }: MeasuredValues,
 ): GramOutputs {
-  const { floats, residual, blockInput } = measured;
   const block = (rows: string) =>
     blockInput === undefined ? rows : sliceColumns(tap, rows, blockInput);
+  const sum = (values: readonly string[]) =>
+    values.reduce((sum, value) => tap.op("Add", [sum, value]));
   const parts = products(layer).map((use) => {
-    const x = activationRows(tap, model, layer, use);
-    const name = floats.get(use.activation);
-    const given = name && activationRows(tap, model, layer, { ...use, activation: name });
+    const rowsOf = (names: (batch: BatchNames) => ReadonlyMap<string, string>) => {
+      const each = batches.map((batch) => {
+        const activation = names(batch).get(use.activation) as string;
+        return activationRows(tap, model, layer, { ...use, activation });
+      });
+      return each.length === 1 ? each[0] : tap.op("Concat", each, { axis: attribute.int(0) });
+    };
+    const x = rowsOf(({ own }) => own);
+    const given = batches[0].floats.size > 0 ? rowsOf(({ floats }) => floats) : undefined;
     const drift = given && tap.op("Sub", [given, x]);
     return {
-      hessian: groupProducts(tap, x, block(x), layer, use),
-      drift: drift && groupProducts(tap, drift, block(x), layer, use),
+      hessian: onlyPowers ? undefined : groupProducts(tap, x, block(x), layer, use),
+      drift: onlyPowers || !drift ? undefined : groupProducts(tap, drift, block(x), layer, use),
       residualDrift:
         residual === undefined
           ? undefined
-          : residualProduct(tap, layer, use, { residual, floats, block }),
+          : sum(
+              batches.map((batch) => residualProduct(tap, layer, use, { batch, residual, block })),
+            ),
       size: tap.op("Size", [x]),
       power: tap.reduce("ReduceSumSquare", given ?? x),
       driftPower: drift && tap.reduce("ReduceSumSquare", drift),
@@ -142,11 +182,10 @@ function tapGrams(
   const total = (pick: (part: (typeof parts)[number]) => string | undefined) => {
     const values = parts.map(pick).filter((value) => value !== undefined);
     if (values.length === 0) return undefined;
-    const sum = values.reduce((sum, value) => tap.op("Add", [sum, value]));
-    return tap.expose(tap.op("Identity", [sum]), undefined);
+    return tap.expose(tap.op("Identity", [sum(values)]), undefined);
   };
   return {
-    hessian: total(({ hessian }) => hessian) as string,
+    hessian: total(({ hessian }) => hessian),
     drift: total(({ drift }) => drift),
     residualDrift: total(({ residualDrift }) => residualDrift),
     size: total(({ size }) => size) as string,
@@ -164,15 +203,16 @@ function residualProduct(
   { n, k }: Layer,
   { activation }: LayerUse,
   given: {
+    readonly batch: BatchNames;
     readonly residual: string;
-    readonly floats: ReadonlyMap<string, string>;
     block(rows: string): string;
   },
 ): string {
-  const { residual, floats, block } = given;
-  const float = floats.get(residual) as string;
+  const { batch, residual: value, block } = given;
+  const float = batch.floats.get(value) as string;
+  const residual = batch.own.get(value) as string;
   const difference = tap.op("Sub", [tap.toFloat(float), tap.toFloat(residual)]);
-  const x = tap.toFloat(activation);
+  const x = tap.toFloat(batch.own.get(activation) as string);
   const differences = repeatedAs(tap, difference, x);
   const inputs = repeatedAs(tap, x, differences);
   const product = tap.op("MatMul", [

@@ -13,12 +13,14 @@ export interface Measured {
   readonly grams: StreamGrams;
   /** Over every third batch of them; undefined when there are fewer than three, or nobody asked for it. */
   readonly holdout: StreamGrams | undefined;
-  /** Σ ‖x − x̂‖² / Σ ‖x‖²: error that has grown so far, relative to the activation. */
-  readonly relativeDrift: number;
 }
 
-/** Every third batch judges, the others fit. */
-export const holdoutEvery = 3;
+/** What a step's activations say; without Gram matrices where only powers are measured. */
+export interface FoundInStep {
+  readonly measured: Measured | undefined;
+  /** See `StreamGroup`. */
+  readonly relativeDrift: number;
+}
 
 export type GramResults = Readonly<Partial<Record<keyof GramOutputs, FeedTensor | undefined>>>;
 
@@ -35,27 +37,26 @@ export interface GramBlock {
 export class GramSums {
   readonly #fit: GramSum;
   readonly #heldOut: GramSum;
-  readonly #isSplit: boolean;
+  readonly #onlyPowers: boolean;
 
-  constructor(layer: GramLayer, isSplit: boolean) {
+  constructor(layer: GramLayer, onlyPowers: boolean) {
     this.#fit = new GramSum(layer);
     this.#heldOut = new GramSum(layer);
-    this.#isSplit = isSplit;
+    this.#onlyPowers = onlyPowers;
   }
 
-  add(results: GramResults, batch: number, block: GramBlock): void {
-    const isHeldOut = this.#isSplit && batch % holdoutEvery === holdoutEvery - 1;
+  add(results: GramResults, isHeldOut: boolean, block: GramBlock): void {
     (isHeldOut ? this.#heldOut : this.#fit).add(results, block);
   }
 
-  finish(): Measured {
+  finish(): FoundInStep {
     const all = this.#fit;
-    all.merge(this.#heldOut);
-    return {
-      grams: all.finish(),
-      holdout: this.#heldOut.elements > 0 ? this.#heldOut.finish() : undefined,
-      relativeDrift: all.power > 0 ? all.driftPower / all.power : 0,
-    };
+    const heldOut = this.#heldOut;
+    all.merge(heldOut);
+    const relativeDrift = all.power > 0 ? all.driftPower / all.power : 0;
+    if (this.#onlyPowers) return { measured: undefined, relativeDrift };
+    const holdout = heldOut.elements > 0 ? heldOut.finish() : undefined;
+    return { measured: { grams: all.finish(), holdout }, relativeDrift };
   }
 }
 
@@ -75,9 +76,8 @@ class GramSum {
 
   add(results: GramResults, block: GramBlock): void {
     const { hessian, drift, residualDrift } = results;
-    if (!hessian) return;
     const { groups, k, n } = this.#layer;
-    this.hessian = addColumns(this.hessian, hessian.data, groups * k, k, block);
+    if (hessian) this.hessian = addColumns(this.hessian, hessian.data, groups * k, k, block);
     if (drift) this.drift = addColumns(this.drift, drift.data, groups * k, k, block);
     if (residualDrift) {
       this.residualDrift = addColumns(this.residualDrift, residualDrift.data, n, k, block);

@@ -6,8 +6,9 @@
 import { BitloomError, invariant, throwIfAborted } from "../../core/errors.ts";
 import type { RunOptions } from "../../core/events.ts";
 import type { FeedTensor } from "../../core/feeds.ts";
+import { allFinite } from "../../core/finite.ts";
 import type { Layer, LayerId } from "../../core/layer.ts";
-import type { Matrix } from "../../core/tensor.ts";
+import { elementCount, type Matrix } from "../../core/tensor.ts";
 import type { Model } from "../../onnx/index.ts";
 import {
   type BatchSource,
@@ -19,7 +20,7 @@ import {
   workersFor,
 } from "../../runtime/index.ts";
 import { buildGramModel, type Stream } from "./gram-model.ts";
-import type { Measured } from "./gram-sums.ts";
+import type { FoundInStep, Measured } from "./gram-sums.ts";
 import { measureGrams } from "./measure.ts";
 import { planStreams, type StreamPlan, type StreamStep } from "./plan.ts";
 import { buildSegment, type Segment, type ValueType } from "./segment.ts";
@@ -29,8 +30,13 @@ export { planStreams, type StreamPlan, type StreamStep, unmeasured } from "./pla
 
 export interface StreamGroup {
   readonly layers: readonly Layer[];
-  /** Undefined when nothing can be measured before they are rounded, see `StreamStep.activations`. */
+  /**
+   * Undefined when nothing can be measured before they are rounded, see `StreamStep.activations`, and where only the
+   * drift is measured.
+   */
   readonly measured: Measured | undefined;
+  /** Σ ‖x − x̂‖² / Σ ‖x‖²: error that has grown so far, relative to the activation; null where it is not measured. */
+  readonly relativeDrift: number | null;
 }
 
 export interface WalkOptions extends RunOptions {
@@ -45,6 +51,8 @@ export interface WalkOptions extends RunOptions {
   readonly needsHoldout: boolean;
   /** Also measures how the drift of what outputs are added to couples with the activations. */
   readonly needsResidual: boolean;
+  /** Measures how far the streams are apart and nothing else: no Gram matrices. */
+  readonly onlyDrift?: boolean;
   /** True for layers that have been rounded in an earlier run: they are not measured again. */
   isFinished(layer: LayerId): boolean;
   /**
@@ -63,7 +71,8 @@ export interface WalkSummary {
 /**
  * Walks through the model in topological order, rounding group after group.
  *
- * Cost: two forward passes over the data, plus 4·T·K² operations per distinct activation; of activations only those
+ * Cost: two forward passes over the data, plus 4·T·K² operations per distinct activation (T·K where only the drift is
+ * measured); of activations only those
  * are kept that a later step reads. Memory: `memoryLimitBytes`, and two float64 [K, K],
  * four with held-out batches.
  * Numerics: float32 inside a batch, float64 across batches, merged in batch order whatever the number of threads.
@@ -79,8 +88,12 @@ export async function walkStreams(options: WalkOptions): Promise<WalkSummary> {
     for (const step of plan.steps) {
       throwIfAborted(signal, "sequential quantization");
       const isKnown = step.layers.every(({ id }) => isFinished(id));
-      const measured = await walk.run(step, !isKnown);
-      const rounded = await round({ layers: step.layers, measured });
+      const found = await walk.run(step, !isKnown);
+      const rounded = await round({
+        layers: step.layers,
+        measured: found?.measured,
+        relativeDrift: found?.relativeDrift ?? null,
+      });
       for (const layer of step.layers) {
         const weight = rounded.get(layer.id);
         invariant(weight, `layer "${layer.id}" was not rounded`);
@@ -131,16 +144,15 @@ class Walk {
   }
 
   /** Runs the nodes of a step in both streams; measures its activations when asked to. */
-  async run(step: StreamStep, measures: boolean): Promise<Measured | undefined> {
+  async run(step: StreamStep, measures: boolean): Promise<FoundInStep | undefined> {
     if (step.nodes.length > 0) {
       await this.#runNodes(step, "float");
       const drifts = step.outputs.some((value) => this.#plan.drifting.has(value));
       if (drifts) await this.#runNodes(step, "rounded");
     }
-    const measured =
-      measures && step.activations.length > 0 ? await this.#measure(step) : undefined;
+    const found = measures && step.activations.length > 0 ? await this.#measure(step) : undefined;
     await this.#finish(step);
-    return measured;
+    return found;
   }
 
   close(): Promise<void> {
@@ -205,33 +217,40 @@ class Walk {
     return this.#store.get(this.#plan.drifting.has(name) ? stream : "float", batch, name);
   }
 
-  async #measure(step: StreamStep): Promise<Measured> {
+  async #measure(step: StreamStep): Promise<FoundInStep> {
     const { model, dataset, runtime, memoryLimitBytes, signal } = this.#options;
-    const { needsHoldout, needsResidual } = this.#options;
+    const { needsHoldout, needsResidual, onlyDrift: onlyPowers = false } = this.#options;
     const drifts = step.activations.some((value) => this.#plan.drifting.has(value));
     const [layer] = step.layers;
+    const blockBytes = memoryLimitBytes / blocksInLimit;
+    const common = {
+      model,
+      step,
+      types: this.#types,
+      drifts,
+      needsResidual,
+      onlyPowers,
+      blockBytes,
+    };
     const sums = await measureGrams({
-      gramModel: buildGramModel({
-        ...{ model, step, types: this.#types, drifts, needsResidual },
-        blockBytes: memoryLimitBytes / blocksInLimit,
-      }),
-      layer,
+      build: (batches) => buildGramModel({ ...common, batches }),
+      together: batchesTogether(step, this.#types, blockBytes),
       batches: dataset.batches,
-      needsHoldout,
-      runtime,
-      signal,
       value: (stream, batch, name) => this.#value(stream, batch, name),
+      ...{ layer, needsHoldout, onlyPowers, runtime, signal },
     });
-    const measured = sums.finish();
-    const { hessian, drift, residualDrift } = measured.grams;
-    if (![hessian, drift, residualDrift ?? []].every(areFinite)) {
+    const found = sums.finish();
+    const { hessian, drift, residualDrift } = found.measured?.grams ?? {};
+    const arrays = [hessian, drift, residualDrift].filter((array) => array !== undefined);
+    if (!Number.isFinite(found.relativeDrift) || !arrays.every(allFinite)) {
+      const isSane = hessian === undefined || allFinite(hessian);
       throw new BitloomError(
         "numeric",
-        `The activations of layer "${layer.id}" are not finite on the calibration data${areFinite(hessian) ? "" : " once the layers before it are rounded"}. Check the data, use more bits, or --one-shot.`,
+        `The activations of layer "${layer.id}" are not finite on the calibration data${isSane ? "" : " once the layers before it are rounded"}. Check the data, use more bits, or --one-shot.`,
         { layer: layer.id, step: "sequential quantization" },
       );
     }
-    return measured;
+    return found;
   }
 
   /** Drops what nobody reads any more. */
@@ -250,5 +269,30 @@ class Walk {
   }
 }
 
-const areFinite = (values: Float64Array | readonly number[]) =>
-  values.every((value) => Number.isFinite(value));
+/** Products of more rows are no faster. */
+const rowsTogether = 2048;
+
+/**
+ * Batches whose rows are measured together: a product of many rows takes less time than the sum of several products of
+ * few, which would all have to be carried to the main thread and added up there.
+ */
+function batchesTogether(
+  { activations, layers: [{ k, groups, uses }] }: StreamStep,
+  types: ReadonlyMap<string, ValueType>,
+  limitBytes: number,
+): number {
+  // Unfolded rows are many times what they are made of.
+  if (uses.some(({ window }) => window)) return 1;
+  const elements = activations.map((value) => {
+    const shape = types.get(value)?.shape;
+    return shape?.every((dim) => typeof dim === "number")
+      ? elementCount(shape as number[])
+      : Number.POSITIVE_INFINITY;
+  });
+  // No row may reach an expert.
+  const largest = Math.max(1, ...elements);
+  const byRows = (rowsTogether * groups * k) / largest;
+  // Values of both streams and what is between them.
+  const byBytes = limitBytes / (2 * 4 * largest);
+  return Math.max(1, Math.floor(Math.min(byRows, byBytes)));
+}

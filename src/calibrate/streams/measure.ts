@@ -1,23 +1,36 @@
 /**
- * Measures what reaches a step, once its values are kept: batch by batch, block of columns by block of columns.
+ * Measures what reaches a step, once its values are kept: some batches at a time, block of columns by block of columns.
  */
 import { throwIfAborted } from "../../core/errors.ts";
 import type { FeedTensor } from "../../core/feeds.ts";
 import type { Layer } from "../../core/layer.ts";
 import { inOrder, openAll, type Runtime } from "../../runtime/index.ts";
 import type { GramModel, Stream } from "./gram-model.ts";
-import { type GramBlock, type GramResults, GramSums, holdoutEvery } from "./gram-sums.ts";
+import { type GramBlock, type GramResults, GramSums } from "./gram-sums.ts";
 
 export interface MeasureOptions {
-  readonly gramModel: GramModel;
+  /** The model that measures so many batches together. */
+  build(batches: number): GramModel;
+  /** Batches to measure together, at most. */
+  readonly together: number;
   /** One of those that are measured. */
   readonly layer: Layer;
   readonly batches: number;
-  /** Measures the held-out batches apart. */
+  /** Measures every third batch apart. */
   readonly needsHoldout: boolean;
+  readonly onlyPowers: boolean;
   readonly runtime: Runtime;
   readonly signal: AbortSignal | undefined;
   value(stream: Stream, batch: number, name: string): Promise<FeedTensor>;
+}
+
+/** Every third batch judges, the others fit. */
+const holdoutEvery = 3;
+
+/** Batches that one run measures. */
+interface Part {
+  readonly batches: readonly number[];
+  readonly isHeldOut: boolean;
 }
 
 /**
@@ -25,36 +38,51 @@ export interface MeasureOptions {
  * block in each worker.
  */
 export async function measureGrams(options: MeasureOptions): Promise<GramSums> {
-  const { gramModel, layer, batches, needsHoldout, runtime, signal, value } = options;
-  const { model, inputs, columns, blockInput, grams } = gramModel;
-  const workers = Math.min(runtime.workers, batches);
-  const wanted = Array.from({ length: workers }, (_, worker) => ({ model, worker }));
-  const sessions = await openAll(runtime, wanted);
-  const run = async (batch: number, { first, width }: GramBlock): Promise<GramResults> => {
+  const { layer, onlyPowers, runtime, signal, value } = options;
+  const parts = partsOf(options);
+  const workers = Math.min(runtime.workers, parts.length);
+  const models = new Map(
+    [...new Set(parts.map(({ batches }) => batches.length))].map((size) => [
+      size,
+      options.build(size),
+    ]),
+  );
+  const sessions = await openAll(
+    runtime,
+    [...models.values()].flatMap(({ model }) =>
+      Array.from({ length: workers }, (_, worker) => ({ model, worker })),
+    ),
+  );
+  const sizes = [...models.keys()];
+  const run = async (at: number, { first, width }: GramBlock): Promise<GramResults> => {
+    const { batches } = parts[at];
+    const { inputs, blockInput, grams } = models.get(batches.length) as GramModel;
     const feeds: Record<string, FeedTensor> = {};
-    for (const [input, { value: name, stream }] of inputs) {
-      feeds[input] = await value(stream, batch, name);
+    for (const [input, { value: name, stream, batch }] of inputs) {
+      feeds[input] = await value(stream, batches[batch], name);
     }
     if (blockInput) {
       const data = BigInt64Array.of(BigInt(first), BigInt(first + width));
       feeds[blockInput] = { dtype: "int64", shape: [2], data };
     }
-    const outputs = await sessions[batch % workers].run(feeds);
+    const session = sessions[sizes.indexOf(batches.length) * workers + (at % workers)];
+    const outputs = await session.run(feeds);
     return Object.fromEntries(
       Object.entries(grams).map(([key, name]) => [key, name && outputs[name]]),
     );
   };
-  const sums = new GramSums(layer, needsHoldout && batches >= holdoutEvery);
+  const sums = new GramSums(layer, onlyPowers);
+  const { columns } = models.get(sizes[0]) as GramModel;
   try {
     for (let first = 0; first < layer.k; first += columns) {
       const block = { first, width: Math.min(columns, layer.k - first) };
       await inOrder({
-        count: batches,
+        count: parts.length,
         ahead: workers,
-        start: (batch) => run(batch, block),
-        use: (results, batch) => {
+        start: (at) => run(at, block),
+        use: (results, at) => {
           throwIfAborted(signal, "sequential quantization");
-          sums.add(results, batch, block);
+          sums.add(results, parts[at].isHeldOut, block);
         },
       });
     }
@@ -62,4 +90,18 @@ export async function measureGrams(options: MeasureOptions): Promise<GramSums> {
     await Promise.allSettled(sessions.map((session) => session.release()));
   }
   return sums;
+}
+
+/** Consecutive batches of one kind; how many does not depend on the number of workers, or sums would. */
+function partsOf({ batches, together, needsHoldout }: MeasureOptions): readonly Part[] {
+  const isSplit = needsHoldout && batches >= holdoutEvery;
+  const all = Array.from({ length: batches }, (_, batch) => batch);
+  const isHeldOut = (batch: number) => isSplit && batch % holdoutEvery === holdoutEvery - 1;
+  return [false, true].flatMap((side) => {
+    const own = all.filter((batch) => isHeldOut(batch) === side);
+    return Array.from({ length: Math.ceil(own.length / together) }, (_, part) => ({
+      batches: own.slice(part * together, (part + 1) * together),
+      isHeldOut: side,
+    }));
+  });
 }
