@@ -202,7 +202,15 @@ function toLayer(root: string, matches: readonly LayerMatch[]): Layer {
 
 function transposed({ rows, cols, data }: Matrix): Matrix {
   const result = new Float32Array(data.length);
-  for (let r = 0; r < rows; r++)
-    for (let c = 0; c < cols; c++) result[c * rows + r] = data[r * cols + c];
+  // Tile by tile, so that neither side leaves the cache.
+  const tile = 32;
+  for (let row = 0; row < rows; row += tile) {
+    const lastRow = Math.min(row + tile, rows);
+    for (let col = 0; col < cols; col += tile) {
+      const lastCol = Math.min(col + tile, cols);
+      for (let r = row; r < lastRow; r++)
+        for (let c = col; c < lastCol; c++) result[c * rows + r] = data[r * cols + c];
+    }
+  }
   return { rows: cols, cols: rows, data: result };
 }

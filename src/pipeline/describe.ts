@@ -28,7 +28,7 @@ export async function describeLayers(run: Run, choice: Choice): Promise<Reported
     const start = performance.now();
     const { format, bytes, loss } = pick;
     const written = await writtenWeight(run, layer, format);
-    const sqnrDb = await layerSqnrDb(layer, written, stats.get(layer.id));
+    const sqnrDb = await layerSqnrDb(layer, written, stats.get(layer.id), run.algebra);
     const elapsedMs = performance.now() - start;
     journal.emit({ type: "layer", layer: layer.id, format: format.id, loss, sqnrDb, elapsedMs });
     const total = subject.layers.length;

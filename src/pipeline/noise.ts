@@ -1,4 +1,5 @@
 /** Quantization noise of single layers, for the report. */
+import type { Algebra } from "../core/algebra.ts";
 import type { Layer } from "../core/layer.ts";
 import type { LayerStats } from "../core/stats.ts";
 import type { Matrix } from "../core/tensor.ts";
@@ -12,11 +13,12 @@ export async function layerSqnrDb(
   layer: Layer,
   quantized: Matrix,
   stats: LayerStats | undefined,
+  algebra?: Algebra,
 ): Promise<number> {
   const weight = await layer.readWeight();
   const zero = { ...weight, data: new Float32Array(weight.data.length) };
   const measured = stats ?? { hessian: undefined, rowFrequency: undefined };
-  const noise = await outputError(weight, quantized, measured);
+  const noise = await outputError(weight, quantized, measured, algebra);
   if (noise === 0) return Number.POSITIVE_INFINITY;
-  return 10 * Math.log10((await outputError(weight, zero, measured)) / noise);
+  return 10 * Math.log10((await outputError(weight, zero, measured, algebra)) / noise);
 }

@@ -2,7 +2,7 @@
  * What other scorers would have said, for the report: those that need nothing beyond the statistics of the run, for
  * one format. Invariant: the model does not run.
  *
- * Cost: one rounding of every layer per scorer, at most a sixth of what scoring one layer in all default formats takes.
+ * Cost: one rounding of every layer, and one more for each scorer that ranks blocks.
  */
 import { throwIfAborted } from "../core/errors.ts";
 import { parseFormat, type WeightFormat } from "../core/format.ts";
@@ -44,31 +44,40 @@ export async function compareScores(run: Run, choice: Choice): Promise<ScoreComp
       return known && integers.has(layer) ? [[layer, known.loss] as const] : [];
     }),
   );
-  const all = [{ name: names.scorer, unit: choice.scoreUnit, losses: own }];
+  const all: { name: string; unit: string; losses: Losses }[] = [
+    { name: names.scorer, unit: choice.scoreUnit, losses: own },
+  ];
+  const input: Omit<ScoreInput, "candidates"> = {
+    stats,
+    blocks: subject.blocks,
+    rounded: run.weights.rounded,
+    // One error for all of them to judge, and no work of the quantizer for a report.
+    quantized: run.weights.rounded,
+    probe: refuseToRun,
+    seed: run.seed,
+    algebra: run.algebra,
+    signal: options.signal,
+  };
+  const single: { scorer: Scorer; losses: Map<LayerId, number> }[] = [];
   for (const [name, scorer] of Object.entries<Scorer>(scorers)) {
     if (name === names.scorer || !isAffordable(scorer, stats, layers)) continue;
     if (subject.blocks.length === 0 && scorer.ranksBlocks) continue;
     throwIfAborted(options.signal, "scoring");
-    const scores = await scoreLayers(
-      {
-        candidates: layers.map((layer) => ({ layer, formats: [format] })),
-        stats,
-        blocks: subject.blocks,
-        rounded: run.weights.rounded,
-        // One error for all of them to judge, and no work of the quantizer for a report.
-        quantized: run.weights.rounded,
-        probe: refuseToRun,
-        seed: run.seed,
-        algebra: run.algebra,
-        signal: options.signal,
-      },
-      scorer,
-    );
-    all.push({
-      name,
-      unit: scorer.unit,
-      losses: new Map([...scores].map(([id, { losses }]) => [id, losses[0]])),
-    });
+    const losses = new Map<LayerId, number>();
+    all.push({ name, unit: scorer.unit, losses });
+    if (scorer.ranksBlocks) await scoreInto(losses, scorer, input, layers, format);
+    else single.push({ scorer, losses });
+  }
+  // Those that look at layers one by one share what it takes to read and round each.
+  for (const layer of layers) {
+    throwIfAborted(options.signal, "scoring");
+    const weight = await layer.readWeight();
+    const rounded = once(() => run.weights.rounded(layer, format));
+    const shared = { ...input, rounded, quantized: rounded };
+    const read = { ...layer, readWeight: async () => weight };
+    for (const { scorer, losses } of single) {
+      await scoreInto(losses, scorer, shared, [read], format);
+    }
   }
   return {
     format: format.id,
@@ -78,6 +87,27 @@ export async function compareScores(run: Run, choice: Choice): Promise<ScoreComp
       losses: subject.layers.map(({ id }) => losses.get(id) ?? null),
       rankCorrelation: correlate(own, losses),
     })),
+  };
+}
+
+async function scoreInto(
+  losses: Map<LayerId, number>,
+  scorer: Scorer,
+  input: Omit<ScoreInput, "candidates">,
+  layers: readonly Layer[],
+  format: WeightFormat,
+): Promise<void> {
+  const candidates = layers.map((layer) => ({ layer, formats: [format] }));
+  const scores = await scoreLayers({ ...input, candidates }, scorer);
+  for (const [id, score] of scores) losses.set(id, score.losses[0]);
+}
+
+/** Made when it is first asked for. */
+function once<T>(make: () => T): () => T {
+  let made: { readonly value: T } | undefined;
+  return () => {
+    made ??= { value: make() };
+    return made.value;
   };
 }
 

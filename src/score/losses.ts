@@ -27,7 +27,9 @@ export function squaredNorm({ data }: Matrix): number {
 
 /** b − a, rounded to float32. */
 function difference(a: Matrix, b: Matrix): Matrix {
-  return { ...a, data: a.data.map((value, i) => b.data[i] - value) };
+  const data = new Float32Array(a.data.length);
+  for (let i = 0; i < data.length; i++) data[i] = b.data[i] - a.data[i];
+  return { ...a, data };
 }
 
 /**
