@@ -11,6 +11,7 @@ export type { ComparedModel, Loss } from "./loss.ts";
 export { openAll, type WantedSession } from "./open-all.ts";
 export { createRuntime, inMemoryLimitBytes, onnxRuntimeVersion } from "./ort.ts";
 export {
+  aheadOf,
   type BatchSource,
   type InOrder,
   inOrder,

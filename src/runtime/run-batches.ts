@@ -56,6 +56,9 @@ export interface InOrder<T> {
   use(result: T, index: number): void;
 }
 
+/** Tasks under way that keep so many workers busy: while one runs, values of the next are read or those of the last kept. */
+export const aheadOf = (workers: number): number => 2 * workers;
+
 /**
  * Runs tasks ahead of their use. The first failure in index order is thrown, when all that is under way has ended, so
  * that nothing works on what the caller then closes; later failures are dropped with it.

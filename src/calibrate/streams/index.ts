@@ -11,6 +11,7 @@ import type { Layer, LayerId } from "../../core/layer.ts";
 import { elementCount, type Matrix } from "../../core/tensor.ts";
 import type { Model } from "../../onnx/index.ts";
 import {
+  aheadOf,
   type BatchSource,
   inOrder,
   openAll,
@@ -72,10 +73,10 @@ export interface WalkSummary {
  * Walks through the model in topological order, rounding group after group.
  *
  * Cost: two forward passes over the data, plus 4·T·K² operations per distinct activation (T·K where only the drift is
- * measured); of activations only those
- * are kept that a later step reads. Memory: `memoryLimitBytes`, and two float64 [K, K],
- * four with held-out batches.
- * Numerics: float32 inside a batch, float64 across batches, merged in batch order whatever the number of threads.
+ * measured); of activations only those are kept that a later step reads. Memory: `memoryLimitBytes`, and two float64
+ * [K, K], four with held-out batches.
+ * Numerics: float32 over the rows that are measured together (one batch, or as many as have 2048 rows), float64 beyond,
+ * merged in order whatever the number of threads.
  *
  * @throws numeric - activations are not finite; names the layer. output - no room for temporary files. aborted.
  */
@@ -116,6 +117,8 @@ class Walk {
   readonly #plan: StreamPlan;
   readonly #store: ValueStore;
   readonly #types = new Map<string, ValueType>();
+  /** Elements of kept values in the batch that has most of them. */
+  readonly #elements = new Map<string, number>();
   /** Rounded weights in stored form, until the nodes that read them have run. */
   readonly #weights = new Map<
     string,
@@ -186,7 +189,7 @@ class Walk {
     try {
       await inOrder({
         count: dataset.batches,
-        ahead: workers,
+        ahead: aheadOf(workers),
         start: (batch) => this.#runBatch(batch, stream, segment, sessions[batch % workers]),
         use: () => throwIfAborted(signal, "sequential quantization"),
       });
@@ -208,6 +211,7 @@ class Walk {
       await this.#store.put(stream, batch, name, made[name]);
       const { dtype, shape } = made[name];
       this.#types.set(name, { dtype, shape });
+      this.#elements.set(name, Math.max(elementCount(shape), this.#elements.get(name) ?? 0));
     }
   }
 
@@ -234,7 +238,7 @@ class Walk {
     };
     const sums = await measureGrams({
       build: (batches) => buildGramModel({ ...common, batches }),
-      together: batchesTogether(step, this.#types, blockBytes),
+      together: batchesTogether(step, this.#elements, blockBytes),
       batches: dataset.batches,
       value: (stream, batch, name) => this.#value(stream, batch, name),
       ...{ layer, needsHoldout, onlyPowers, runtime, signal },
@@ -278,19 +282,14 @@ const rowsTogether = 2048;
  */
 function batchesTogether(
   { activations, layers: [{ k, groups, uses }] }: StreamStep,
-  types: ReadonlyMap<string, ValueType>,
+  elements: ReadonlyMap<string, number>,
   limitBytes: number,
 ): number {
   // Unfolded rows are many times what they are made of.
   if (uses.some(({ window }) => window)) return 1;
-  const elements = activations.map((value) => {
-    const shape = types.get(value)?.shape;
-    return shape?.every((dim) => typeof dim === "number")
-      ? elementCount(shape as number[])
-      : Number.POSITIVE_INFINITY;
-  });
-  // No row may reach an expert.
-  const largest = Math.max(1, ...elements);
+  // What is fed is not known here, and an expert that no row reaches has nothing.
+  const known = activations.map((value) => elements.get(value) ?? Number.POSITIVE_INFINITY);
+  const largest = Math.max(1, ...known);
   const byRows = (rowsTogether * groups * k) / largest;
   // Values of both streams and what is between them.
   const byBytes = limitBytes / (2 * 4 * largest);

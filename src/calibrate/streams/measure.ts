@@ -4,7 +4,7 @@
 import { throwIfAborted } from "../../core/errors.ts";
 import type { FeedTensor } from "../../core/feeds.ts";
 import type { Layer } from "../../core/layer.ts";
-import { inOrder, openAll, type Runtime } from "../../runtime/index.ts";
+import { aheadOf, inOrder, openAll, type Runtime } from "../../runtime/index.ts";
 import type { GramModel, Stream } from "./gram-model.ts";
 import { type GramBlock, type GramResults, GramSums } from "./gram-sums.ts";
 
@@ -78,7 +78,7 @@ export async function measureGrams(options: MeasureOptions): Promise<GramSums> {
       const block = { first, width: Math.min(columns, layer.k - first) };
       await inOrder({
         count: parts.length,
-        ahead: workers,
+        ahead: aheadOf(workers),
         start: (at) => run(at, block),
         use: (results, at) => {
           throwIfAborted(signal, "sequential quantization");

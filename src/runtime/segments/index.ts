@@ -8,7 +8,7 @@ import { throwIfAborted } from "../../core/errors.ts";
 import type { Feeds, FeedTensor } from "../../core/feeds.ts";
 import type { Model } from "../../onnx/index.ts";
 import { openAll } from "../open-all.ts";
-import { type BatchSource, inOrder } from "../run-batches.ts";
+import { aheadOf, type BatchSource, inOrder } from "../run-batches.ts";
 import type { ChainedRun, Session, WorkerRuntime } from "../runtime.ts";
 import { modelsFor, segmentBytes, workersFor } from "./budget.ts";
 import { type Cuts, planCuts } from "./cuts.ts";
@@ -177,7 +177,7 @@ async function runGroup<B extends { readonly feeds: Feeds }>(run: GroupRun<B>): 
     }
     await inOrder({
       count: dataset.batches,
-      ahead: workers,
+      ahead: aheadOf(workers),
       async start(index) {
         throwIfAborted(signal, step);
         const batch = await dataset.batch(index);
