@@ -35,6 +35,7 @@ export {
   type EncodePromptOptions,
   encodePrompt,
   loadTokenizer,
+  type NeededStats,
   type OpenDatasetOptions,
   openDataset,
   protocols,

@@ -47,7 +47,7 @@ export interface CalibrateOptions<S extends StatName> extends RunOptions {
   readonly blocks: readonly Block[];
   readonly dataset: Dataset;
   /** Exactly these statistics are collected, of all layers or layer by layer. */
-  readonly needs: Needs<S>;
+  readonly needs: NeededStats<S>;
   readonly runtime: WorkerRuntime;
   /** Of open weights and of values between segments, see `runSegments`. Default 512 MiB. */
   readonly memoryLimitBytes?: number | undefined;
@@ -56,10 +56,12 @@ export interface CalibrateOptions<S extends StatName> extends RunOptions {
 }
 
 /** Statistics of all layers, or of each. */
-export type Needs<S extends StatName = StatName> = readonly S[] | ((layer: Layer) => readonly S[]);
+export type NeededStats<S extends StatName = StatName> =
+  | readonly S[]
+  | ((layer: Layer) => readonly S[]);
 
 /** What is needed of a layer. */
-export const needsOf = <S extends StatName>(needs: Needs<S>, layer: Layer): readonly S[] =>
+export const needsOf = <S extends StatName>(needs: NeededStats<S>, layer: Layer): readonly S[] =>
   typeof needs === "function" ? needs(layer) : needs;
 
 interface Measurement {

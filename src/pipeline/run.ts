@@ -2,7 +2,7 @@
  * One run: the model, its data, the methods and what they have measured so far. Every stage after the first takes it.
  */
 import type { Allocator, AllocatorName } from "../allocate/index.ts";
-import { type ArrayStore, type Needs, needsOf, unmeasured } from "../calibrate/index.ts";
+import { type ArrayStore, type NeededStats, needsOf, unmeasured } from "../calibrate/index.ts";
 import type { Algebra } from "../core/algebra.ts";
 import type { Layer, LayerId } from "../core/layer.ts";
 import type { LayerScore } from "../core/plan.ts";
@@ -121,7 +121,7 @@ export async function prepareRun(
   const { graph } = subject.model;
   const memoryLimitBytes = options.memoryLimitBytes ?? defaultMemoryLimitBytes;
   const scorerNeeds: readonly StatName[] = needsScores ? scorer.needs : [];
-  const collect = (needs: Needs) =>
+  const collect = (needs: NeededStats) =>
     statisticsOf(
       { subject, dataset: data.calibrate, needs, runtime, memoryLimitBytes, arrays },
       options,

@@ -1,5 +1,5 @@
 /** The statistics stage: collects what the methods need and says where the data is thin. */
-import { type ArrayStore, calibrate, type Needs, needsOf } from "../calibrate/index.ts";
+import { type ArrayStore, calibrate, type NeededStats, needsOf } from "../calibrate/index.ts";
 import type { Dataset } from "../core/dataset.ts";
 import type { RunOptions } from "../core/events.ts";
 import type { LayerId } from "../core/layer.ts";
@@ -11,7 +11,7 @@ import type { Subject } from "./subject.ts";
 export interface StatisticsOptions extends RunOptions {
   readonly subject: Subject;
   readonly dataset: Dataset;
-  readonly needs: Needs;
+  readonly needs: NeededStats;
   readonly runtime: WorkerRuntime;
   readonly memoryLimitBytes?: number | undefined;
   readonly arrays?: ArrayStore | undefined;
