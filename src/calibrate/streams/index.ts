@@ -22,7 +22,7 @@ import {
 } from "../../runtime/index.ts";
 import { buildGramModel, type Stream } from "./gram-model.ts";
 import type { FoundInStep, Measured } from "./gram-sums.ts";
-import { measureGrams } from "./measure.ts";
+import { batchesTogether, measureGrams } from "./measure.ts";
 import { planStreams, type StreamPlan, type StreamStep } from "./plan.ts";
 import { buildSegment, type Segment, type ValueType } from "./segment.ts";
 
@@ -236,21 +236,26 @@ class Walk {
       onlyPowers,
       blockBytes,
     };
-    const sums = await measureGrams({
-      build: (batches) => buildGramModel({ ...common, batches }),
-      together: batchesTogether(step, this.#elements, blockBytes),
-      batches: dataset.batches,
-      value: (stream, batch, name) => this.#value(stream, batch, name),
-      ...{ layer, needsHoldout, onlyPowers, runtime, signal },
-    });
-    const found = sums.finish();
-    const { hessian, drift, residualDrift } = found.measured?.grams ?? {};
-    const arrays = [hessian, drift, residualDrift].filter((array) => array !== undefined);
-    if (!Number.isFinite(found.relativeDrift) || !arrays.every(allFinite)) {
-      const isSane = hessian === undefined || allFinite(hessian);
+    const measure = async (together: number) => {
+      const sums = await measureGrams({
+        build: (batches) => buildGramModel({ ...common, batches }),
+        together,
+        batches: dataset.batches,
+        value: (stream, batch, name) => this.#value(stream, batch, name),
+        ...{ layer, needsHoldout, onlyPowers, runtime, signal },
+      });
+      return sums.finish();
+    };
+    const together = batchesTogether(step, this.#elements, blockBytes);
+    let found = await measure(together);
+    // Near the end of float32 the sum over several batches overflows where those of each do not.
+    if (together > 1 && !isSane(found)) found = await measure(1);
+    if (!isSane(found)) {
+      const hessian = found.measured?.grams.hessian;
+      const isLate = hessian !== undefined && !allFinite(hessian);
       throw new BitloomError(
         "numeric",
-        `The activations of layer "${layer.id}" are not finite on the calibration data${isSane ? "" : " once the layers before it are rounded"}. Check the data, use more bits, or --one-shot.`,
+        `The activations of layer "${layer.id}" are not finite on the calibration data${isLate ? " once the layers before it are rounded" : ""}. Check the data, use more bits, or --one-shot.`,
         { layer: layer.id, step: "sequential quantization" },
       );
     }
@@ -273,25 +278,9 @@ class Walk {
   }
 }
 
-/** Products of more rows are no faster. */
-const rowsTogether = 2048;
-
-/**
- * Batches whose rows are measured together: a product of many rows takes less time than the sum of several products of
- * few, which would all have to be carried to the main thread and added up there.
- */
-function batchesTogether(
-  { activations, layers: [{ k, groups, uses }] }: StreamStep,
-  elements: ReadonlyMap<string, number>,
-  limitBytes: number,
-): number {
-  // Unfolded rows are many times what they are made of.
-  if (uses.some(({ window }) => window)) return 1;
-  // What is fed is not known here, and an expert that no row reaches has nothing.
-  const known = activations.map((value) => elements.get(value) ?? Number.POSITIVE_INFINITY);
-  const largest = Math.max(1, ...known);
-  const byRows = (rowsTogether * groups * k) / largest;
-  // Values of both streams and what is between them.
-  const byBytes = limitBytes / (2 * 4 * largest);
-  return Math.max(1, Math.floor(Math.min(byRows, byBytes)));
+/** All that was measured is finite. */
+function isSane({ measured, relativeDrift }: FoundInStep): boolean {
+  const { hessian, drift, residualDrift } = measured?.grams ?? {};
+  const sums = [hessian, drift, residualDrift].filter((array) => array !== undefined);
+  return Number.isFinite(relativeDrift) && sums.every(allFinite);
 }

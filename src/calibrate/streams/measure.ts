@@ -7,6 +7,7 @@ import type { Layer } from "../../core/layer.ts";
 import { aheadOf, inOrder, openAll, type Runtime } from "../../runtime/index.ts";
 import type { GramModel, Stream } from "./gram-model.ts";
 import { type GramBlock, type GramResults, GramSums } from "./gram-sums.ts";
+import type { StreamStep } from "./plan.ts";
 
 export interface MeasureOptions {
   /** The model that measures so many batches together. */
@@ -104,4 +105,27 @@ function partsOf({ batches, together, needsHoldout }: MeasureOptions): readonly 
       isHeldOut: side,
     }));
   });
+}
+
+/** Products of more rows are no faster. */
+const rowsTogether = 2048;
+
+/**
+ * Batches whose rows are measured together: a product of many rows takes less time than the sum of several products of
+ * few, which would all have to be carried to the main thread and added up there.
+ */
+export function batchesTogether(
+  { activations, layers: [{ k, groups, uses }] }: StreamStep,
+  elements: ReadonlyMap<string, number>,
+  limitBytes: number,
+): number {
+  // Unfolded rows are many times what they are made of.
+  if (uses.some(({ window }) => window)) return 1;
+  // What is fed is not known here, and an expert that no row reaches has nothing.
+  const known = activations.map((value) => elements.get(value) ?? Number.POSITIVE_INFINITY);
+  const largest = Math.max(1, ...known);
+  const byRows = (rowsTogether * groups * k) / largest;
+  // Values of both streams and what is between them.
+  const byBytes = limitBytes / (2 * 4 * largest);
+  return Math.max(1, Math.floor(Math.min(byRows, byBytes)));
 }
