@@ -104,8 +104,11 @@ async function checkWalk(
       tolerance,
     );
   };
-  const check = async ({ layers, measured }: StreamGroup) => {
+  const drifts = new Map<Layer, number | null>();
+  const check = async ({ layers, measured, relativeDrift }: StreamGroup) => {
     const [layer] = layers;
+    drifts.set(layer, relativeDrift);
+    expect(relativeDrift === null).toBe(measured === undefined);
     if (measured) {
       const { activation } = layer.uses[0];
       const [x, y] = [
@@ -132,6 +135,11 @@ async function checkWalk(
         expectClose(grams.drift, gram(difference, quantized, layer.k), largest(hessian), tolerance);
       }
       await checkResidual(layer, measured.grams, y.flat());
+      const power = (values: readonly number[]) => values.reduce((sum, v) => sum + v * v, 0);
+      const difference = x.flat().map((value, i) => value - y.flat()[i]);
+      const wanted = power(difference) / power(x.flat());
+      const error = Math.abs((relativeDrift ?? Number.NaN) - wanted);
+      expect(error).toBeLessThanOrEqual(10 * tolerance * Math.max(1, wanted));
     }
     const result = new Map<LayerId, Matrix>();
     for (const one of layers) {
@@ -142,16 +150,21 @@ async function checkWalk(
     }
     return result;
   };
-  const summary = await walkStreams({
-    model,
-    layers,
-    dataset,
-    runtime,
-    memoryLimitBytes,
-    needsHoldout: true,
-    needsResidual: true,
-    isFinished: () => false,
-    round: check,
+  const options = { model, layers, dataset, runtime, memoryLimitBytes, isFinished: () => false };
+  const needs = { needsHoldout: true, needsResidual: true };
+  const summary = await walkStreams({ ...options, ...needs, round: check });
+  // The same without Gram matrices.
+  await walkStreams({
+    ...options,
+    ...needs,
+    onlyDrift: true,
+    async round({ layers, measured, relativeDrift }) {
+      expect(measured).toBeUndefined();
+      const before = drifts.get(layers[0]);
+      if (typeof before === "number") expect(relativeDrift).toBeCloseTo(before, 6);
+      else expect(relativeDrift).toBe(before);
+      return new Map(layers.map((layer) => [layer.id, rounded.get(layer) as Matrix]));
+    },
   });
   expect([...order].sort()).toEqual(layers.map(({ id }) => id).sort());
   return { order, summary };
