@@ -14,7 +14,7 @@ import type { Run } from "./run.ts";
 import type { WeightStore } from "./weights.ts";
 
 /** A curve needs few samples: each has as many rows as it has tokens or positions. */
-const growthSamples = 8;
+export const growthSamples = 8;
 
 /**
  * Walks through both models beside the float one.

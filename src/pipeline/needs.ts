@@ -30,6 +30,8 @@ export interface RunFacts {
     readonly calibrate: number;
     readonly search: number;
     readonly gate: number;
+    /** On which the growth of the error is measured. */
+    readonly growth: number;
     readonly evaluate: number;
   };
   /** Undefined when a saved plan decides. */
@@ -44,6 +46,8 @@ export interface RunFacts {
   readonly secondsPerWeight: number;
   /** Undefined for a one-shot run. */
   readonly correction: "none" | "fixed" | "chosen" | undefined;
+  /** Layers rounded by themselves are compared with those of a sequential run. */
+  readonly comparesOneShot: boolean;
   /** Models that the gate compares beside the float one. */
   readonly gateModels: number;
   readonly workers: number;
@@ -213,13 +217,15 @@ function stageSeconds(facts: RunFacts): Record<string, number> {
       chosen: 4 * (4 / 3) * sum(multiplied, cubes) + (4 * 8 + 7) * squares,
     }[correction];
     const rounds = correction === "chosen" ? 5 : 1;
+    const models = facts.comparesOneShot ? 2 : 1;
     seconds.propagate =
       (2 * pass(samples.calibrate)) / forward +
       grams(samples.calibrate, 4) / gram +
       (factor + solving) / algebra +
       rounds * quantizing +
-      pass(samples.gate) * ((1 + 2 * packedPasses) / forward) +
+      pass(samples.gate) * ((1 + models * packedPasses) / forward) +
       hashing;
+    seconds.growth = (2 * models * pass(samples.growth)) / forward;
   }
   seconds.evaluate = pass(samples.evaluate) * ((2 + packedPasses) / forward);
   seconds.save = hashing + (2 * disk.outputBytes) / rates.disk;

@@ -15,6 +15,7 @@ import { elementCount } from "../core/tensor.ts";
 import { findLogits } from "../onnx/index.ts";
 import type { WorkerRuntime } from "../runtime/index.ts";
 import { judgeDisk, volumeOf } from "./disk.ts";
+import { growthSamples } from "./error-growth.ts";
 import { unscoredAlternatives } from "./feasible.ts";
 import type { Journal } from "./journal.ts";
 import { estimateNeeds, type LayerWork, type RunFacts } from "./needs.ts";
@@ -132,6 +133,7 @@ async function collectFacts(
       calibrate: data.calibrate.samples,
       search: data.search.samples,
       gate: data.gate.samples,
+      growth: Math.min(growthSamples, data.gate.samples),
       evaluate: data.evaluate.samples,
     },
     scorer: options.plan ? undefined : { ...work, quantizes: work.quantizes && !plansRounded },
@@ -140,6 +142,7 @@ async function collectFacts(
     factors: quantizer.needs.includes("hessian"),
     secondsPerWeight: quantizer.secondsPerWeight ?? unknownSecondsPerWeight,
     correction: isSequential(subject, options) ? correctionWork(correction) : undefined,
+    comparesOneShot: !plansRounded,
     gateModels: options.plan ? 1 : 4,
     workers: Math.min(runtime.workers, availableParallelism()),
     memoryLimitBytes: opened.memoryLimitBytes,

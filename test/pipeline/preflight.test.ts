@@ -36,13 +36,14 @@ const layer = (id: string, change: Partial<LayerWork> = {}): LayerWork => ({
 
 const facts = (change: Partial<RunFacts> = {}): RunFacts => ({
   layers: [layer("a"), layer("b", { n: 8 }), layer("c", { k: 10 })],
-  samples: { calibrate: 7, search: 3, gate: 2, evaluate: 4 },
+  samples: { calibrate: 7, search: 3, gate: 2, growth: 0, evaluate: 4 },
   scorer: { passes: "widths", quantizes: true, judges: true },
   calibrates: true,
   holdsHessians: true,
   factors: true,
   secondsPerWeight: 0,
   correction: "none",
+  comparesOneShot: true,
   gateModels: 4,
   workers: 1,
   memoryLimitBytes: 1000,
@@ -108,7 +109,7 @@ describe("time", () => {
   });
 
   test("propagation: two streams, four products with T; rounding N·K² and a factor K³/3 each", () => {
-    const bare = facts({ samples: { calibrate: 7, search: 0, gate: 0, evaluate: 0 } });
+    const bare = facts({ samples: { calibrate: 7, search: 0, gate: 0, growth: 0, evaluate: 0 } });
     const { layers } = bare;
     const streams =
       (2 * countPass(layers, 7)) / rates.forward + (2 * countGram(layers, 7)) / rates.gram;
@@ -119,6 +120,15 @@ describe("time", () => {
     );
     const rtn = estimateNeeds({ ...bare, factors: false, secondsPerWeight: 1 }).seconds;
     expect(rtn?.propagate).toBeCloseTo(6 * 4 + 8 * 4 + 6 * 10 + streams, 12);
+    // The growth of the error takes two streams more, for each of the models that are compared.
+    const samples = { ...bare.samples, growth: 2 };
+    const growth = (facts: Partial<RunFacts>) =>
+      estimateNeeds({ ...bare, samples, ...facts }).seconds?.growth;
+    expect(growth({})).toBeCloseTo((4 * countPass(layers, 2)) / rates.forward, 15);
+    expect(growth({ comparesOneShot: false })).toBeCloseTo(
+      (2 * countPass(layers, 2)) / rates.forward,
+      15,
+    );
     const auto = estimateNeeds({ ...bare, correction: "chosen" }).seconds;
     const fixed = estimateNeeds({ ...bare, correction: "fixed" }).seconds;
     expect(auto?.propagate).toBeGreaterThan(fixed?.propagate ?? 0);
@@ -132,8 +142,14 @@ describe("time", () => {
       Object.values(estimateNeeds(facts(change)).seconds ?? {}).reduce((a, b) => a + b, 0);
     fc.assert(
       fc.property(fc.integer({ min: 1, max: 50 }), fc.integer({ min: 1, max: 50 }), (a, b) => {
-        const samples = { calibrate: a, search: a, gate: a, evaluate: a };
-        const more = { calibrate: a + b, search: a + b, gate: a + b, evaluate: a + b };
+        const samples = { calibrate: a, search: a, gate: a, growth: a, evaluate: a };
+        const more = {
+          calibrate: a + b,
+          search: a + b,
+          gate: a + b,
+          growth: a + b,
+          evaluate: a + b,
+        };
         expect(total({ samples: more })).toBeGreaterThan(total({ samples }));
         expect(total({ workers: b + 1 })).toBeLessThanOrEqual(total({ workers: b }));
       }),
@@ -282,7 +298,15 @@ describe("in a run", () => {
     expect(report.preflight?.rows).toEqual({ layer: "down0", rows: 32, k: 32 });
     const stages = Object.keys(report.preflight?.seconds ?? {});
     expect(Object.keys(report.timings)).toEqual(expect.arrayContaining(stages));
-    expect(stages).toEqual(["calibrate", "score", "gate", "propagate", "evaluate", "save"]);
+    expect(stages).toEqual([
+      "calibrate",
+      "score",
+      "gate",
+      "propagate",
+      "growth",
+      "evaluate",
+      "save",
+    ]);
     const { disk } = report.preflight ?? {};
     expect(report.output.bytes).toBeLessThan(2 * (disk?.outputBytes ?? 0));
     // One notice of thin layers, before anything is measured.
