@@ -68,8 +68,9 @@ export async function compareScores(run: Run, choice: Choice): Promise<ScoreComp
     if (scorer.ranksBlocks) await scoreInto(losses, scorer, input, layers, format);
     else single.push({ scorer, losses });
   }
-  // Those that look at layers one by one share what it takes to read and round each.
-  for (const layer of layers) {
+  // Those that look at layers one by one share what it takes to read and round each; registered scorers without
+  // `forward` change no weight.
+  for (const layer of single.length > 0 ? layers : []) {
     throwIfAborted(options.signal, "scoring");
     const weight = await layer.readWeight();
     const rounded = once(() => run.weights.rounded(layer, format));

@@ -35,8 +35,8 @@ interface Part {
 }
 
 /**
- * Cost: 4·T·K² operations where the streams differ, half of that where they do not; memory of the sums, and of a
- * block in each worker.
+ * Cost: 4·T·K² operations where the streams differ, half of that where they do not, T·K for powers alone; memory of
+ * the sums, and in each worker of a block and of the rows that are measured together.
  */
 export async function measureGrams(options: MeasureOptions): Promise<GramSums> {
   const { layer, onlyPowers, runtime, signal, value } = options;
