@@ -78,10 +78,10 @@ function propagationLine({ propagation, gate }: QuantizeReport): string {
   const moved = layers.filter(({ alpha }) => alpha > 0).length;
   const how = `layer after layer, correction ${correction} (${moved} of ${counted(layers.length, "layer")} moved)`;
   const numbers =
-    loss.oneShot === null
-      ? `${significant(loss.sequential)}${unit}`
-      : `${significant(loss.sequential)} against ${significant(loss.oneShot)}${unit} one by one`;
-  const lines = [written === "sequential" ? `${how}: ${numbers}` : `one by one wins: ${numbers}`];
+    loss &&
+    `${significant(loss.sequential)} against ${significant(loss.oneShot)}${unit} one by one`;
+  const isSequential = written === "sequential";
+  const lines = [numbers ? `${isSequential ? how : "one by one wins"}: ${numbers}` : how];
   if (resumed > 0) lines.push(`${counted(resumed, "layer")} taken from an interrupted run`);
   return lines.join("\n");
 }

@@ -218,12 +218,13 @@ function stageSeconds(facts: RunFacts): Record<string, number> {
     }[correction];
     const rounds = correction === "chosen" ? 5 : 1;
     const models = facts.comparesOneShot ? 2 : 1;
+    const comparing = facts.comparesOneShot ? pass(samples.gate) * (1 + 2 * packedPasses) : 0;
     seconds.propagate =
       (2 * pass(samples.calibrate)) / forward +
       grams(samples.calibrate, 4) / gram +
       (factor + solving) / algebra +
       rounds * quantizing +
-      pass(samples.gate) * ((1 + models * packedPasses) / forward) +
+      comparing / forward +
       hashing;
     seconds.growth = (2 * models * pass(samples.growth)) / forward;
   }

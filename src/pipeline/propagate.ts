@@ -26,15 +26,15 @@ export interface Propagated {
 }
 
 /**
- * Cost: see `walkStreams`; one pass over the gate split for each of the two models, and `measureGrowth`.
+ * Cost: see `walkStreams` and `measureGrowth`; where layers were rounded by themselves too, one pass over the gate split
+ * for the float model and each of the two.
  */
 export async function propagate(
   run: Run,
   choice: Choice,
   options: QuantizePipelineOptions,
 ): Promise<Propagated> {
-  const { journal, subject, searchLoss: loss, data, runtime } = run;
-  const { signal } = options;
+  const { journal, subject } = run;
   const oneShot: Propagated = { run, checkpoint: undefined, propagation: null, growth: null };
   if (options.sequential === false) return oneShot;
   if (!isSequential(subject, options)) {
@@ -46,33 +46,21 @@ export async function propagate(
     return oneShot;
   }
   const checkpoint = await checkpointOf(run, choice, options);
-  const { sequential, candidate, qualities } = await journal.stage("propagate", async () => {
+  const { sequential, candidate, loss } = await journal.stage("propagate", async () => {
     const sequential = await quantizeSequentially(run, choice.picks, checkpoint).catch((error) => {
       throw sayWhereToGoOn(error, checkpoint);
     });
     const candidate: Run = { ...run, weights: sequential.weights };
-    const candidates = run.plansRounded ? [candidate] : [candidate, run];
-    const qualities = await measureModels({
-      float: subject.model,
-      quantized: candidates.map((one) => buildModel(one, choice.picks)),
-      dataset: data.gate,
-      loss,
-      runtime,
-      memoryLimitBytes: run.memoryLimitBytes,
-      signal,
-      onEvent: journal.emit,
-    });
-    return { sequential, candidate, qualities };
+    // Plans that were rounded to nearest leave no layers to compare with.
+    const loss = run.plansRounded ? null : await compareLosses(candidate, run, choice);
+    return { sequential, candidate, loss };
   });
-  const [ofSequential, ofOneShot] = qualities.map((quality) => {
-    const value = lossOf(quality);
-    return Number.isNaN(value) ? Number.POSITIVE_INFINITY : value;
-  });
-  const isBetter = ofOneShot === undefined || ofSequential <= ofOneShot;
+  const isBetter = loss === null || loss.sequential <= loss.oneShot;
   if (!isBetter) {
+    const [ofOneShot, ofSequential] = [loss.oneShot, loss.sequential].map((x) => x.toPrecision(3));
     journal.notify({
       code: "one-shot-wins",
-      message: `On the gate split layers rounded one by one are better (${ofOneShot.toPrecision(3)} against ${ofSequential.toPrecision(3)} ${loss.unit}); they are written. More calibration data helps the sequential ones.`,
+      message: `On the gate split layers rounded one by one are better (${ofOneShot} against ${ofSequential} ${run.searchLoss.unit}); they are written. More calibration data helps the sequential ones.`,
     });
   }
   const growth = await journal.stage("growth", () =>
@@ -84,10 +72,30 @@ export async function propagate(
     growth,
     propagation: {
       ...sequential.propagation,
-      loss: { sequential: ofSequential, oneShot: ofOneShot ?? null },
+      loss,
       written: isBetter ? "sequential" : "one-shot",
     },
   };
+}
+
+/** Loss of the plan with the weights of either run, on the gate split; a model that computes NaN is the worst there is. */
+async function compareLosses(
+  sequential: Run,
+  oneShot: Run,
+  { picks }: Choice,
+): Promise<PropagationReport["loss"]> {
+  const { subject, data, searchLoss: loss, runtime, memoryLimitBytes, journal, options } = oneShot;
+  const qualities = await measureModels({
+    ...{ float: subject.model, dataset: data.gate, loss, runtime, memoryLimitBytes },
+    quantized: [sequential, oneShot].map((run) => buildModel(run, picks)),
+    signal: options.signal,
+    onEvent: journal.emit,
+  });
+  const [ofSequential, ofOneShot] = qualities.map((quality) => {
+    const value = lossOf(quality);
+    return Number.isNaN(value) ? Number.POSITIVE_INFINITY : value;
+  });
+  return { sequential: ofSequential, oneShot: ofOneShot };
 }
 
 /** An interrupted run can go on, which its user should know. */

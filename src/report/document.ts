@@ -151,8 +151,11 @@ export interface PropagationReport {
   /** Most bytes of kept activations, in memory and in temporary files. */
   readonly memoryBytes: number;
   readonly diskBytes: number;
-  /** Measured on the gate split, in the gate's unit; the smaller one is written. One-shot is null where it was not made. */
-  readonly loss: { readonly sequential: number; readonly oneShot: number | null };
+  /**
+   * Measured on the gate split, in the gate's unit; the smaller one is written. null where no layers were rounded by
+   * themselves to compare with.
+   */
+  readonly loss: { readonly sequential: number; readonly oneShot: number } | null;
   readonly written: "sequential" | "one-shot";
   readonly layers: readonly PropagatedLayer[];
 }

@@ -33,6 +33,7 @@ export {
   type RunSegments,
   runSegments,
   segmentBytes,
+  threadsFor,
   ValueStore,
   workersFor,
 } from "./segments/index.ts";

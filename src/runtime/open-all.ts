@@ -2,9 +2,9 @@
  * Opens several sessions at once: all of them, or none.
  */
 import type { Model } from "../onnx/index.ts";
-import type { Runtime, Session } from "./runtime.ts";
+import type { Runtime, Session, SessionOptions } from "./runtime.ts";
 
-export interface WantedSession {
+export interface WantedSession extends Pick<SessionOptions, "threads"> {
   readonly model: Model;
   readonly worker: number;
 }
@@ -15,7 +15,7 @@ export async function openAll(
   wanted: readonly WantedSession[],
 ): Promise<Session[]> {
   const results = await Promise.allSettled(
-    wanted.map(({ model, worker }) => runtime.open(model, { worker })),
+    wanted.map(({ model, ...options }) => runtime.open(model, options)),
   );
   const opened = results.flatMap((result) => (result.status === "fulfilled" ? [result.value] : []));
   const failed = results.find((result) => result.status === "rejected");

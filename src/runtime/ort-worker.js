@@ -3,7 +3,7 @@
  * progress, Ctrl-C and abort signals stay alive. One worker holds many sessions and answers requests in order.
  * Plain JavaScript so that the same file runs from the sources and from the build.
  */
-import { parentPort } from "node:worker_threads";
+import { MessageChannel, parentPort } from "node:worker_threads";
 import { InferenceSession, Tensor } from "onnxruntime-node";
 
 // Where engines have Float16Array, onnxruntime-common wraps float16 feeds in it, which the native addon of 1.30 takes for
@@ -67,7 +67,7 @@ async function runAll(runs) {
     );
     outputs.push(await session.run(inputs, [...new Set([...fetch, ...linked])]));
   }
-  return runs.map(({ fetch }, index) =>
+  const results = runs.map(({ fetch }, index) =>
     Object.fromEntries(
       fetch.map((name) => {
         const tensor = outputs[index][name];
@@ -78,6 +78,27 @@ async function runAll(runs) {
       }),
     ),
   );
+  const passedOn = outputs.flatMap((tensors, index) =>
+    Object.entries(tensors).flatMap(([name, { data }]) =>
+      runs[index].fetch.includes(name) ? [] : /** @type {any} */ (data).buffer,
+    ),
+  );
+  free(passedOn);
+  return results;
+}
+
+/**
+ * Gives memory back at once: large logits would otherwise wait for a garbage collection.
+ *
+ * @param {ArrayBuffer[]} buffers
+ */
+function free(buffers) {
+  if (buffers.length === 0) return;
+  const { port1, port2 } = new MessageChannel();
+  // What a closed port was sent is gone.
+  port1.postMessage(undefined, buffers);
+  port1.close();
+  port2.close();
 }
 
 /**

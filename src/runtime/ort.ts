@@ -1,7 +1,7 @@
 /**
  * ONNX Runtime (native, Node) in worker threads: the reference runtime that calibration, scoring and evaluation use.
- * Every session runs on one thread, so results never depend on how many there are; parallel work opens
- * sessions on several workers.
+ * Parallel work opens sessions on several workers, each on one thread unless asked for more, so that results do not
+ * depend on how many there are.
  */
 import { readFileSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
@@ -13,7 +13,7 @@ import { BitloomError, invariant } from "../core/errors.ts";
 import type { Feeds, FeedTensor } from "../core/feeds.ts";
 import { namedRole } from "../core/language-model.ts";
 import { encodeModel, type Model, saveModel } from "../onnx/index.ts";
-import type { ChainedRun, Session, WorkerRuntime } from "./runtime.ts";
+import type { ChainedRun, Session, SessionOptions, WorkerRuntime } from "./runtime.ts";
 
 /** Version of the installed onnxruntime-node: another one may round differently. */
 export function onnxRuntimeVersion(): string {
@@ -61,7 +61,7 @@ export function createRuntime(options: { readonly threads?: number } = {}): Work
     async open(model, sessionOptions = {}) {
       const worker = workers[(sessionOptions.worker ?? turn++) % workers.length];
       const session = sessionCount++;
-      const sent = await sendModel(worker, session, model, sessionOptions.optimize ?? "all");
+      const sent = await sendModel(worker, session, model, sessionOptions);
       const { removeFiles, ...names } = sent;
       let released: Promise<void> | undefined;
       const opened: Session = {
@@ -134,15 +134,17 @@ async function sendModel(
   worker: Caller,
   session: number,
   model: Model,
-  optimize: "all" | "none",
+  { optimize = "all", threads = 1 }: SessionOptions,
 ): Promise<SentModel> {
   const options = {
     executionProviders: ["cpu"],
     graphOptimizationLevel: optimize === "all" ? "all" : "disabled",
     // An arena keeps the most that a session ever needed: with several models open, of large vocabularies, gigabytes.
     enableCpuMemArena: false,
-    intraOpNumThreads: 1,
+    intraOpNumThreads: threads,
     interOpNumThreads: 1,
+    // Threads that wait for work sleep: other workers and the linear algebra need the cores.
+    extra: { session: { intra_op: { allow_spinning: "0" } } },
     logSeverityLevel: 4, // errors are thrown; nothing is printed
   };
   const opening = (source: Uint8Array<ArrayBuffer> | string) =>

@@ -20,6 +20,8 @@ export interface SessionOptions {
   readonly optimize?: "all" | "none";
   /** Which worker runs it, 0 .. workers − 1; default the next in turn. */
   readonly worker?: number;
+  /** Threads for each operator; default 1. Of narrow products the last bits may depend on it. */
+  readonly threads?: number;
 }
 
 /** One run of a chain. */

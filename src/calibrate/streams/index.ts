@@ -17,6 +17,7 @@ import {
   openAll,
   type Runtime,
   type Session,
+  threadsFor,
   ValueStore,
   workersFor,
 } from "../../runtime/index.ts";
@@ -184,7 +185,8 @@ class Walk {
     const { model, weightBytes } = segment;
     const most = Math.min(runtime.workers, dataset.batches);
     const workers = workersFor(weightBytes, memoryLimitBytes, most, 1);
-    const wanted = Array.from({ length: workers }, (_, worker) => ({ model, worker }));
+    const threads = threadsFor(workers, most);
+    const wanted = Array.from({ length: workers }, (_, worker) => ({ model, worker, threads }));
     const sessions = await openAll(runtime, wanted);
     try {
       await inOrder({

@@ -32,6 +32,13 @@ export function workersFor(
   return Math.max(1, Math.min(workers, Math.floor(memoryLimitBytes / each)));
 }
 
+/**
+ * Threads of each session where a segment is too large for all workers to run it. The products of such segments are
+ * divided between columns and rows, never inside a sum, so that results stay the same; ONNX Runtime sums narrow
+ * products (up to 64 columns per thread) in other blocks, which is why smaller segments run on one thread.
+ */
+export const threadsFor = (own: number, workers: number): number => Math.floor(workers / own);
+
 /** Models of a segment that each of these workers can hold; at least 2. */
 export function modelsFor(bytes: number, memoryLimitBytes: number, workers: number): number {
   const each = Math.floor(memoryLimitBytes / (workers * Math.max(1, bytes) * idleCopies));

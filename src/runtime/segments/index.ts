@@ -10,12 +10,18 @@ import type { Model } from "../../onnx/index.ts";
 import { openAll } from "../open-all.ts";
 import { aheadOf, type BatchSource, inOrder } from "../run-batches.ts";
 import type { ChainedRun, Session, WorkerRuntime } from "../runtime.ts";
-import { modelsFor, segmentBytes, workersFor } from "./budget.ts";
+import { modelsFor, segmentBytes, threadsFor, workersFor } from "./budget.ts";
 import { type Cuts, planCuts } from "./cuts.ts";
 import { buildPart, type Part, segmentsOf, splitModel } from "./parts.ts";
 import { ValueStore } from "./value-store.ts";
 
-export { defaultMemoryLimitBytes, leastCopies, segmentBytes, workersFor } from "./budget.ts";
+export {
+  defaultMemoryLimitBytes,
+  leastCopies,
+  segmentBytes,
+  threadsFor,
+  workersFor,
+} from "./budget.ts";
 export { planCuts } from "./cuts.ts";
 export { ValueStore } from "./value-store.ts";
 
@@ -66,6 +72,7 @@ export async function runSegments<B extends { readonly feeds: Feeds }>(
   try {
     for (const [segment, bytes] of cuts.bytes.entries()) {
       const own = workersFor(bytes, memoryLimitBytes, workers);
+      const threads = threadsFor(own, workers);
       const groups = groupRuns(runs, segment, modelsFor(bytes, memoryLimitBytes, own));
       for (const [g, entries] of groups.entries()) {
         const onBatch = (done: number) =>
@@ -73,7 +80,7 @@ export async function runSegments<B extends { readonly feeds: Feeds }>(
             segment * dataset.batches + Math.floor((g * dataset.batches + done) / groups.length),
             total,
           );
-        await runGroup({ ...options, store, entries, segment, workers: own, onBatch });
+        await runGroup({ ...options, store, entries, segment, workers: own, threads, onBatch });
       }
       for (const { index, parts } of runs) {
         for (const value of parts[segment].finished) {
@@ -162,16 +169,17 @@ interface GroupRun<B extends { readonly feeds: Feeds }> extends RunSegments<B> {
   readonly entries: readonly Entry<B>[];
   readonly segment: number;
   readonly workers: number;
+  readonly threads: number;
   onBatch(done: number): void;
 }
 
 async function runGroup<B extends { readonly feeds: Feeds }>(run: GroupRun<B>): Promise<void> {
-  const { runtime, entries, workers, dataset, signal, step } = run;
+  const { runtime, entries, workers, threads, dataset, signal, step } = run;
   const sessions: Session[][] = [];
   try {
     for (const { run, part } of entries) {
       const model = buildPart(run.linked.model, part, run.types);
-      const wanted = Array.from({ length: workers }, (_, worker) => ({ model, worker }));
+      const wanted = Array.from({ length: workers }, (_, worker) => ({ model, worker, threads }));
       sessions.push(await openAll(runtime, wanted));
       throwIfAborted(signal, step);
     }

@@ -87,8 +87,8 @@ function seriesOf(
 
 function resultSentence({ loss, written }: PropagationReport, { gate }: QuantizeReport): string {
   const unit = gate ? ` ${gate.unit}` : "";
-  if (loss.oneShot === null) {
-    return `Layers were rounded one after the other; on the gate split the model loses ${significant(loss.sequential)}${unit}.`;
+  if (!loss) {
+    return "Layers were rounded one after the other, each against what the layers before it really give.";
   }
   const numbers = `${significant(loss.sequential)} against ${significant(loss.oneShot)}${unit}`;
   return written === "sequential"
