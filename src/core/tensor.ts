@@ -64,6 +64,22 @@ export interface Matrix {
   readonly data: Float32Array;
 }
 
+/** Rows and columns swapped: a copy, [cols, rows]. */
+export function transposed({ rows, cols, data }: Matrix): Matrix {
+  const result = new Float32Array(data.length);
+  // Tile by tile, so that neither side leaves the cache.
+  const tile = 32;
+  for (let row = 0; row < rows; row += tile) {
+    const lastRow = Math.min(row + tile, rows);
+    for (let col = 0; col < cols; col += tile) {
+      const lastCol = Math.min(col + tile, cols);
+      for (let r = row; r < lastRow; r++)
+        for (let c = col; c < lastCol; c++) result[c * rows + r] = data[r * cols + c];
+    }
+  }
+  return { rows: cols, cols: rows, data: result };
+}
+
 const f32 = new Float32Array(1);
 const u32 = new Uint32Array(f32.buffer);
 

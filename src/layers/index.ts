@@ -11,6 +11,7 @@ import {
   toBfloat16Bits,
   toFloat16Bits,
   toFloat32,
+  transposed,
 } from "../core/tensor.ts";
 import type { Graph, Node } from "../onnx/index.ts";
 import { resolveConstant } from "./constant.ts";
@@ -198,19 +199,4 @@ function toLayer(root: string, matches: readonly LayerMatch[]): Layer {
       return { dtype: "float32", shape, data };
     },
   };
-}
-
-function transposed({ rows, cols, data }: Matrix): Matrix {
-  const result = new Float32Array(data.length);
-  // Tile by tile, so that neither side leaves the cache.
-  const tile = 32;
-  for (let row = 0; row < rows; row += tile) {
-    const lastRow = Math.min(row + tile, rows);
-    for (let col = 0; col < cols; col += tile) {
-      const lastCol = Math.min(col + tile, cols);
-      for (let r = row; r < lastRow; r++)
-        for (let c = col; c < lastCol; c++) result[c * rows + r] = data[r * cols + c];
-    }
-  }
-  return { rows: cols, cols: rows, data: result };
 }

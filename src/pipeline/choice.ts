@@ -16,7 +16,7 @@ import { supports, weightBytes } from "../rewrite/index.ts";
 import { scoreAlternatives } from "./alternatives.ts";
 import { explainBudget, fileLimit } from "./feasible.ts";
 import { type GateResult, passGate } from "./gate.ts";
-import { buildModel, type Run } from "./run.ts";
+import { buildMeasured, buildModel, type Run } from "./run.ts";
 
 export interface Choice {
   /** What each layer could have had, after the constraints. */
@@ -39,6 +39,7 @@ export async function chooseFormats(run: Run, budget: Budget): Promise<Choice> {
       layers: plan.alternatives,
       picks: plan.picks,
       build: (picks) => buildModel(run, picks),
+      buildMeasured: (picks) => buildMeasured(run, picks),
       fits: (model) => model.fileBytes <= fileLimit(run.subject, budget),
       dataset: run.data.gate,
       loss: run.searchLoss,
@@ -48,6 +49,8 @@ export async function chooseFormats(run: Run, budget: Budget): Promise<Choice> {
       onEvent: journal.emit,
     }),
   );
+  // What was rounded to nearest is not written.
+  if (run.plansRounded) run.weights.forget();
   if (gate.winner === "uniform" && gate.uniform) {
     journal.notify({
       code: "uniform-wins",

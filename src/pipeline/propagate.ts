@@ -12,7 +12,7 @@ import { type Checkpoint, openCheckpoint } from "./checkpoint.ts";
 import type { Choice } from "./choice.ts";
 import { measureGrowth } from "./error-growth.ts";
 import type { QuantizePipelineOptions } from "./options.ts";
-import { buildModel, isSequential, type Run } from "./run.ts";
+import { buildMeasured, isSequential, type Run } from "./run.ts";
 import { quantizeSequentially } from "./sequential.ts";
 
 export interface Propagated {
@@ -87,7 +87,7 @@ async function compareLosses(
   const { subject, data, searchLoss: loss, runtime, memoryLimitBytes, journal, options } = oneShot;
   const qualities = await measureModels({
     ...{ float: subject.model, dataset: data.gate, loss, runtime, memoryLimitBytes },
-    quantized: [sequential, oneShot].map((run) => buildModel(run, picks)),
+    quantized: [sequential, oneShot].map((run) => buildMeasured(run, picks)),
     signal: options.signal,
     onEvent: journal.emit,
   });

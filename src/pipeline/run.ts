@@ -13,7 +13,7 @@ import { sharedAlgebra } from "../math/algebra.ts";
 import type { Model } from "../onnx/index.ts";
 import { type Quantizer, resolveQuantizer } from "../quantize/index.ts";
 import { rtn } from "../quantize/rtn.ts";
-import { rewriteModel } from "../rewrite/index.ts";
+import { measuredLike, rewriteModel, type Target } from "../rewrite/index.ts";
 import { defaultMemoryLimitBytes, type Loss, type WorkerRuntime } from "../runtime/index.ts";
 import { resolveScorer } from "../score/index.ts";
 import { fingerprintModel } from "./artefact.ts";
@@ -230,15 +230,19 @@ const nameOf = (method: string | object): string =>
   typeof method === "string" ? method : "custom";
 
 /** The quantized model that a list of picks makes; weights are quantized when it is opened or saved. */
-export function buildModel(run: Run, picks: readonly LayerScore[]): Model {
+export const buildModel = (run: Run, picks: readonly LayerScore[]): Model =>
+  rewriteFor(run, picks, run.subject.target);
+
+/** A model that computes the same and is faster to measure: nothing is unpacked in every run. */
+export const buildMeasured = (run: Run, picks: readonly LayerScore[]): Model =>
+  rewriteFor(run, picks, measuredLike(run.subject.target));
+
+function rewriteFor(run: Run, picks: readonly LayerScore[], target: Target): Model {
   const { subject, weights, options } = run;
   const byLayer = new Map(picks.map((pick) => [pick.layer, pick.format]));
   const quantized = subject.layers.flatMap((layer) => {
     const format = byLayer.get(layer.id);
     return format ? [{ layer, format, weight: () => weights.codes(layer, format) }] : [];
   });
-  return rewriteModel(subject.model, quantized, {
-    target: subject.target,
-    functionBody: options.functionBody,
-  });
+  return rewriteModel(subject.model, quantized, { target, functionBody: options.functionBody });
 }

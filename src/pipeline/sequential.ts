@@ -20,7 +20,7 @@ import type { Checkpoint, FinishedLayer } from "./checkpoint.ts";
 import type { ResolvedCorrection } from "./options.ts";
 import { fewRows, rowsPerInput, thinLayers } from "./rows.ts";
 import type { Run } from "./run.ts";
-import { holdTensor, type WeightStore } from "./weights.ts";
+import { type HeldTensor, holdTensor, type WeightStore } from "./weights.ts";
 
 /** What is known before the result is measured. */
 export type Propagation = Omit<PropagationReport, "loss" | "written">;
@@ -43,9 +43,9 @@ export async function quantizeSequentially(
       format.kind === "integer" ? [[layer, format] as const] : [],
     ),
   );
-  const held = new Map<LayerId, () => QuantizedTensor>();
+  const held = new Map<LayerId, HeldTensor>();
   const load = async (layer: LayerId) =>
-    checkpoint ? (await checkpoint.load(layer)).quantized : held.get(layer)?.();
+    checkpoint ? (await checkpoint.load(layer)).quantized : held.get(layer)?.read();
   const resumed = new Set([...(checkpoint?.resumed ?? [])].filter((id) => formats.has(id)));
   const notes = new Map<LayerId, PropagatedLayer>();
   const thin: Layer[] = [];

@@ -26,6 +26,8 @@ export interface WeightStoreOptions {
 export interface WeightStore {
   /** Codes under the run's quantizer; kept, so that every plan that shares them pays once. */
   codes(layer: Layer, format: WeightFormat): Promise<QuantizedTensor>;
+  /** Gives up the kept codes; those that are asked for again are made again. */
+  forget(): void;
   /** Ŵ under the run's quantizer; not kept. */
   quantized(layer: Layer, format: WeightFormat): Promise<Matrix>;
   /** Ŵ by round-to-nearest; not kept. */
@@ -34,7 +36,7 @@ export interface WeightStore {
 
 /** Memory: the float weight asked for last; one byte per weight and kept format goes to `arrays`. */
 export function createWeightStore(store: WeightStoreOptions): WeightStore {
-  const kept = new Map<string, Promise<() => QuantizedTensor>>();
+  const kept = new Map<string, Promise<HeldTensor>>();
   let last: { readonly id: LayerId; readonly weight: Promise<Matrix> } | undefined;
   const read = (layer: Layer) => {
     if (last?.id !== layer.id) last = { id: layer.id, weight: layer.readWeight() };
@@ -63,23 +65,44 @@ export function createWeightStore(store: WeightStoreOptions): WeightStore {
         kept.get(key) ??
         make(layer, format, store.quantizer).then((made) => holdTensor(store.arrays, made));
       kept.set(key, known);
-      return (await known)();
+      return (await known).read();
+    },
+    forget() {
+      for (const held of kept.values()) {
+        held.then(
+          ({ drop }) => drop(),
+          () => {},
+        );
+      }
+      kept.clear();
     },
     quantized: async (layer, format) => dequantize(await make(layer, format, store.quantizer)),
     rounded: async (layer, format) => dequantize(await make(layer, format, rtn)),
   };
 }
 
-/** A quantized tensor whose arrays are held by a store; read anew each time. */
-export function holdTensor(arrays: ArrayStore, tensor: QuantizedTensor): () => QuantizedTensor {
+/** A quantized tensor whose arrays are held by a store. */
+export interface HeldTensor {
+  /** The tensor, read anew each time. */
+  read(): QuantizedTensor;
+  /** It is not needed any more. */
+  drop(): void;
+}
+
+export function holdTensor(arrays: ArrayStore, tensor: QuantizedTensor): HeldTensor {
   const codes = arrays.put(tensor.codes);
   const scales = arrays.put(tensor.scales);
   const zeroPoints = tensor.zeroPoints && arrays.put(tensor.zeroPoints);
   const { format, rows, cols } = tensor;
-  return () => ({
-    ...{ format, rows, cols },
-    codes: codes.read(),
-    scales: scales.read(),
-    zeroPoints: zeroPoints?.read(),
-  });
+  return {
+    read: () => ({
+      ...{ format, rows, cols },
+      codes: codes.read(),
+      scales: scales.read(),
+      zeroPoints: zeroPoints?.read(),
+    }),
+    drop() {
+      for (const array of [codes, scales, zeroPoints]) array?.drop();
+    },
+  };
 }

@@ -15,6 +15,7 @@ import { portable } from "./portable.ts";
 import { qdq } from "./qdq.ts";
 import { multiplies, type Target } from "./target.ts";
 
+export { measuredLike } from "./dequantized.ts";
 export type { Form } from "./form.ts";
 export type { Target } from "./target.ts";
 

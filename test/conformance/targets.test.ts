@@ -11,7 +11,13 @@ import {
 } from "../../src/core/format.ts";
 import type { Layer } from "../../src/core/layer.ts";
 import { encodeModel, openModel } from "../../src/onnx/index.ts";
-import { supports, type Target, targets, weightBytes } from "../../src/rewrite/index.ts";
+import {
+  measuredLike,
+  supports,
+  type Target,
+  targets,
+  weightBytes,
+} from "../../src/rewrite/index.ts";
 import { createRuntime, type Runtime } from "../../src/runtime/index.ts";
 import { addedBytes, type UsesModelOptions, usesModel } from "../rewrite/quantized-model.ts";
 import { numbersOf, relativeError } from "../rewrite/uses.ts";
@@ -71,6 +77,22 @@ const layerOf = ({ n, k }: { n: number; k: number }, ...opTypes: readonly string
 };
 
 const exact = (target: Target): Target => ({ ...target, accuracyLevel: undefined });
+
+describe("dequantized weights in place of a target's own forms", () => {
+  test.each([
+    ["float32", 1e-4],
+    ["float16", 1e-3],
+  ] as const)("%s graph, error < %d", async (dtype, bound) => {
+    const formats = [...formatGrid(integerBits, [0, 32]), float16Format];
+    const target = measuredLike(exact(targets.portable));
+    const options = { target, formats, shape: { n: 37, k: 172 }, opset: 18, dtype };
+    expect(await measure(options, bound)).toEqual([]);
+  });
+
+  test("not where the target's kernels round activations", () => {
+    expect(measuredLike(targets.ort)).toBe(targets.ort);
+  });
+});
 
 describe.each(Object.entries(targets) as [string, Target][])("%s", (_name, target) => {
   test("describes itself", () => {
