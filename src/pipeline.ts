@@ -4,7 +4,7 @@
  */
 import { rm } from "node:fs/promises";
 import { parseBudget, toPlan } from "./allocate/index.ts";
-import { createArrayStore, describeProtocol } from "./calibrate/index.ts";
+import { describeProtocol } from "./calibrate/index.ts";
 import { BitloomError } from "./core/errors.ts";
 import type { RunNeeds } from "./core/needs.ts";
 import type { BitPlan, LayerScore } from "./core/plan.ts";
@@ -16,6 +16,7 @@ import { nameCulprit } from "./pipeline/culprit.ts";
 import { describeDecision } from "./pipeline/decision.ts";
 import { describeLayers } from "./pipeline/describe.ts";
 import { describeEnvironment } from "./pipeline/environment.ts";
+import { openHeld } from "./pipeline/held.ts";
 import { createJournal } from "./pipeline/journal.ts";
 import {
   plannedCorrection,
@@ -29,7 +30,7 @@ import { propagate } from "./pipeline/propagate.ts";
 import { requireMeasurable, requireQuality } from "./pipeline/quality-bound.ts";
 import { buildModel, type Opened, prepareRun, type Run } from "./pipeline/run.ts";
 import { type QuantizeReport, reportQuality } from "./report/index.ts";
-import { createRuntime, defaultMemoryLimitBytes } from "./runtime/index.ts";
+import { createRuntime } from "./runtime/index.ts";
 import { version } from "./version.ts";
 
 /** What a run leaves beside the written file. */
@@ -61,7 +62,7 @@ export async function quantize(
   const threads = options.threads ?? 2;
   const runtime = createRuntime({ threads });
   const algebra = await openAlgebra({ threads });
-  const arrays = createArrayStore(options.memoryLimitBytes ?? defaultMemoryLimitBytes);
+  const arrays = openHeld(options.memoryLimitBytes);
   try {
     let needs: RunNeeds | undefined;
     const beforeWork = async (opened: Opened) => {

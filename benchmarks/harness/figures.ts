@@ -31,6 +31,10 @@ export interface Banded {
 
 export type Figure = number | Banded;
 
+/** NaN for a figure that was not measured. */
+export const figureValue = (figure: Figure | undefined): number =>
+  typeof figure === "number" ? figure : (figure?.value ?? Number.NaN);
+
 /** Digits that are kept: more than any measurement here is good for. */
 const digits = 6;
 

@@ -1,7 +1,7 @@
 /**
  * Results of `bench:propagation` as Markdown, for the README. Pure.
  */
-import type { Banded } from "../harness/figures.ts";
+import { type Banded, figureValue } from "../harness/figures.ts";
 import type { ResultLine } from "../harness/results.ts";
 import { markdownTable } from "../harness/table.ts";
 
@@ -49,9 +49,8 @@ function columnOf({ key }: ResultLine): string {
 }
 
 function perplexity({ figures }: ResultLine): string {
-  const { perplexity } = figures;
-  const value = typeof perplexity === "number" ? perplexity : perplexity?.value;
-  return value === undefined ? "–" : value.toFixed(value < 100 ? 2 : 0);
+  const value = figureValue(figures.perplexity);
+  return Number.isNaN(value) ? "–" : value.toFixed(value < 100 ? 2 : 0);
 }
 
 /** "−49.2 ± 21.3". */

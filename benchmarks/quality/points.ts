@@ -1,7 +1,7 @@
 /**
  * Results of `bench:quality` as points: what tables and plots are made of.
  */
-import type { Banded, Figure } from "../harness/figures.ts";
+import { type Banded, figureValue } from "../harness/figures.ts";
 import type { ResultLine } from "../harness/results.ts";
 
 export interface Point {
@@ -26,9 +26,6 @@ export interface QualityResults {
   readonly environment: ResultLine["environment"];
 }
 
-const numberOf = (figure: Figure | undefined): number =>
-  figure === undefined ? Number.NaN : typeof figure === "number" ? figure : figure.value;
-
 /** @throws Error - lines of another benchmark, or none. */
 export function toQualityResults(lines: readonly ResultLine[]): QualityResults {
   const own = lines.filter(({ benchmark }) => benchmark === "quality");
@@ -39,10 +36,10 @@ export function toQualityResults(lines: readonly ResultLine[]): QualityResults {
       const texts = Object.entries(key).map(([name, value]) => [name, String(value)]);
       return {
         key: Object.fromEntries(texts),
-        bytes: numberOf(figures.bytes),
+        bytes: figureValue(figures.bytes),
         bitsPerWeight: Number(details.bitsPerWeight),
-        perplexity: numberOf(figures.perplexity),
-        kl: numberOf(figures.kl),
+        perplexity: figureValue(figures.perplexity),
+        kl: figureValue(figures.kl),
         details,
       };
     });
@@ -54,7 +51,7 @@ export function toQualityResults(lines: readonly ResultLine[]): QualityResults {
     ranks: ranks.map(({ key, figures }) => ({
       scorer: String(key.scorer),
       bits: Number(key.bits),
-      value: numberOf(figures.rankCorrelation),
+      value: figureValue(figures.rankCorrelation),
     })),
     environment: own[0].environment,
   };

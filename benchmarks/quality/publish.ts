@@ -1,10 +1,11 @@
 /**
- * What is made of the committed results of `bench:quality` and `bench:propagation`: pictures and the generated parts of
+ * What is made of the committed results of `bench:quality`, `bench:propagation` and `bench:pipeline`: pictures and the generated parts of
  * the README. Pure but for reading results, so that a test can tell whether they are up to date.
  */
 import { existsSync } from "node:fs";
 import { qualityPictures } from "../charts/quality.ts";
 import { readResults, resultsPath } from "../harness/results.ts";
+import { layerTable, stagesTable } from "../pipeline/tables.ts";
 import { gainTable, propagationTable } from "../propagation/tables.ts";
 import { type QualityResults, toQualityResults } from "./points.ts";
 import {
@@ -64,6 +65,8 @@ export function readmeWithResults(readme: string): string {
         ]),
       ),
     ],
+    ["pipeline", stagesTable(readResults(resultsPath("pipeline-node20")))],
+    ["one-layer", layerTable(readResults(resultsPath("pipeline-node20")))],
     ["scorers", scorersTable(results)],
     ["scorers-propagated", propagatedScorersTable(results)],
     ["verdict", results.map((one) => `- ${verdict(one)}`).join("\n")],

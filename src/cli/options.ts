@@ -216,7 +216,7 @@ export const quantizerOptions = {
 
 export const memoryLimit: Maybe<number> = {
   flags: "--memory-limit <size>",
-  help: "weights open at once, half as much of activations; the rest stays in files (default: 512MB)",
+  help: "weights open at once, half as much of activations, a quarter of statistics and codes; the rest stays in files (default: 512MB)",
   parse: byteSize,
   advanced: true,
 };

@@ -2,16 +2,16 @@
  * Experiments on one model and one set of data: score with many scorers, try many plans, compare their quality. What
  * the quality benchmark is made of; the pipeline itself makes one choice and writes it.
  */
-import { createArrayStore } from "../calibrate/index.ts";
 import type { LayerId } from "../core/layer.ts";
 import type { LayerAlternatives, LayerScore } from "../core/plan.ts";
 import type { Scorer } from "../core/score.ts";
 import type { StatName } from "../core/stats.ts";
 import { evaluateModels, type Quality } from "../evaluate/index.ts";
 import type { Model } from "../onnx/index.ts";
-import { createRuntime, defaultMemoryLimitBytes } from "../runtime/index.ts";
+import { createRuntime } from "../runtime/index.ts";
 import { createLossProbe, resolveScorer, type ScorerName, scorers } from "../score/index.ts";
 import { scoreAlternatives } from "./alternatives.ts";
+import { openHeld } from "./held.ts";
 import { createJournal } from "./journal.ts";
 import { resolveCorrectionOptions, type StageOptions } from "./options.ts";
 import { buildModel, prepareRun } from "./run.ts";
@@ -53,7 +53,7 @@ const modelsAtOnce = 6;
  */
 export async function openLab(modelPath: string, options: StageOptions): Promise<Lab> {
   const runtime = createRuntime({ threads: options.threads ?? 2 });
-  const arrays = createArrayStore(options.memoryLimitBytes ?? defaultMemoryLimitBytes);
+  const arrays = openHeld(options.memoryLimitBytes);
   const close = async () => {
     arrays.close();
     await runtime.close();
@@ -94,7 +94,7 @@ export async function openLab(modelPath: string, options: StageOptions): Promise
         const qualities: Quality[] = [];
         for (const { picks, ...options } of plans) {
           // Codes go with their store: of many plans no more than one is kept.
-          const held = createArrayStore(run.memoryLimitBytes);
+          const held = openHeld(run.memoryLimitBytes);
           try {
             const corrected = {
               ...run,

@@ -13,15 +13,15 @@ import {
   parseBudget,
   toPlan,
 } from "../allocate/index.ts";
-import { createArrayStore } from "../calibrate/index.ts";
 import { BitloomError } from "../core/errors.ts";
 import type { Notice } from "../core/events.ts";
 import { float32Format, parseFormat } from "../core/format.ts";
 import type { BitPlan, LayerAlternatives, PlannedQuantization } from "../core/plan.ts";
-import { createRuntime, defaultMemoryLimitBytes } from "../runtime/index.ts";
+import { createRuntime } from "../runtime/index.ts";
 import { version } from "../version.ts";
 import { scoreAlternatives } from "./alternatives.ts";
 import { fingerprint, fingerprintModel, readJson } from "./artefact.ts";
+import { openHeld } from "./held.ts";
 import { createJournal } from "./journal.ts";
 import type { StageOptions } from "./options.ts";
 import { largestOverhead } from "./overhead.ts";
@@ -91,7 +91,7 @@ export async function scoreModel(
 ): Promise<Measurements> {
   const journal = createJournal(options);
   const runtime = createRuntime({ threads: options.threads ?? 2 });
-  const arrays = createArrayStore(options.memoryLimitBytes ?? defaultMemoryLimitBytes);
+  const arrays = openHeld(options.memoryLimitBytes);
   try {
     const context = { journal, runtime, arrays, needsScores: true };
     const run = await prepareRun(modelPath, options, context);

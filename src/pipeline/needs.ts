@@ -4,8 +4,9 @@
  */
 import type { RunNeeds } from "../core/needs.ts";
 import type { ScorerWork } from "../core/score.ts";
-import { inMemoryLimitBytes, leastCopies, segmentBytes } from "../runtime/index.ts";
+import { inMemoryLimitBytes, keptLimitBytes, leastCopies, segmentBytes } from "../runtime/index.ts";
 import { referenceLimitBytes } from "./alternatives.ts";
+import { heldLimitBytes } from "./held.ts";
 
 /** What one layer makes of the data. */
 export interface LayerWork {
@@ -114,12 +115,14 @@ const copies = {
 export function estimateNeeds(facts: RunFacts): RunNeeds {
   const { layers, samples, disk } = facts;
   const keptBytes = facts.keptPerSample * samples.calibrate;
-  const beyond = (bytes: number) => Math.max(0, bytes - facts.memoryLimitBytes);
+  const beyond = (bytes: number, limit: number) => Math.max(0, bytes - limit);
   return {
     memoryBytes: Math.round(peakMemory(facts, keptBytes)),
     disk: {
       temporaryBytes: Math.round(
-        beyond(keptBytes) + beyond(heldBytes(facts)) + sessionFiles(facts),
+        beyond(keptBytes, keptLimitBytes(facts.memoryLimitBytes)) +
+          beyond(heldBytes(facts), heldLimitBytes(facts.memoryLimitBytes)) +
+          sessionFiles(facts),
       ),
       checkpointBytes: disk.checkpointBytes,
       outputBytes: disk.outputBytes,
@@ -150,11 +153,11 @@ function peakMemory(facts: RunFacts, keptBytes: number): number {
   return (
     baseBytes +
     Math.min(memoryLimitBytes, leastCopies * workers * modelBytes) +
-    Math.min(memoryLimitBytes, keptBytes) +
+    Math.min(keptLimitBytes(memoryLimitBytes), keptBytes) +
     layer * 4 * largest +
     workers * logitsCopies * facts.logitsBytes +
     hessian * Math.max(0, ...multiplied.map(hessianBytes)) +
-    Math.min(memoryLimitBytes, heldBytes(facts)) +
+    Math.min(heldLimitBytes(memoryLimitBytes), heldBytes(facts)) +
     // Measuring scores opens models whole.
     (measures ? leastCopies * workers * modelBytes : 0) +
     (measures ? Math.min(referenceLimitBytes, samples.search * facts.logitsPerSample) : 0)

@@ -55,8 +55,9 @@ export interface RunSettings extends RunOptions {
   /** Worker threads; they change the time, never the result. Default 2. */
   readonly threads?: number | undefined;
   /**
-   * Bytes of weights that are open at once, half as much of activations; the model runs in segments, and the rest stays
-   * in files. Peak memory is about three times this, or what the largest layer needs. Default 512 MiB.
+   * Bytes of weights that are open at once, half as much of activations, a quarter of statistics and codes; the model
+   * runs in segments, and the rest stays in files. Peak memory is about three times this, or what the largest layer
+   * needs. Default 512 MiB.
    */
   readonly memoryLimitBytes?: number | undefined;
   /** Turns notices into errors. */

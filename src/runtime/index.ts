@@ -27,6 +27,7 @@ export type {
 } from "./runtime.ts";
 export {
   defaultMemoryLimitBytes,
+  keptLimitBytes,
   type LinkedModel,
   leastCopies,
   planCuts,

@@ -19,7 +19,7 @@ describe("committed results", () => {
   const files = [
     ...publishedModels.map((model) => `quality-${model}`),
     ...publishedModels.flatMap((model) => [`propagation-${model}`, `propagation-${model}-swapped`]),
-    ...["kernels-node20", "kernels-node24", "session-node20", "session-node24"],
+    ...["kernels-node20", "kernels-node24", "session-node20", "session-node24", "pipeline-node20"],
   ];
   test.each(files)("%s is readable, and no measurement is there twice", (name) => {
     const keys = readResults(resultsPath(name)).map(({ key }) =>

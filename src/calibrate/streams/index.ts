@@ -14,6 +14,7 @@ import {
   aheadOf,
   type BatchSource,
   inOrder,
+  keptLimitBytes,
   openAll,
   type Runtime,
   type Session,
@@ -130,7 +131,7 @@ class Walk {
   constructor(options: WalkOptions, plan: StreamPlan) {
     this.#options = options;
     this.#plan = plan;
-    this.#store = new ValueStore(options.memoryLimitBytes / 2);
+    this.#store = new ValueStore(keptLimitBytes(options.memoryLimitBytes));
     this.#feedNames = new Set(options.model.graph.inputs.map(({ name }) => name));
     for (const { name, dtype } of options.model.graph.inputs) {
       if (dtype) this.#types.set(name, { dtype, shape: undefined });

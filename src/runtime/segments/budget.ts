@@ -7,6 +7,9 @@
 /** Of open weights, where the caller says nothing. */
 export const defaultMemoryLimitBytes = 2 ** 29;
 
+/** Of values between segments, in memory; the rest lies in files. */
+export const keptLimitBytes = (memoryLimitBytes: number): number => memoryLimitBytes / 2;
+
 /** Copies of a segment's float32 weights in a worker that opens or runs it; large ones, which go through files, take fewer. */
 const busyCopies = 4;
 /** Copies for each further model that is open. */

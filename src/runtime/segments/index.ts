@@ -10,13 +10,14 @@ import type { Model } from "../../onnx/index.ts";
 import { openAll } from "../open-all.ts";
 import { aheadOf, type BatchSource, inOrder } from "../run-batches.ts";
 import type { ChainedRun, Session, WorkerRuntime } from "../runtime.ts";
-import { modelsFor, segmentBytes, threadsFor, workersFor } from "./budget.ts";
+import { keptLimitBytes, modelsFor, segmentBytes, threadsFor, workersFor } from "./budget.ts";
 import { type Cuts, planCuts } from "./cuts.ts";
 import { buildPart, type Part, segmentsOf, splitModel } from "./parts.ts";
 import { ValueStore } from "./value-store.ts";
 
 export {
   defaultMemoryLimitBytes,
+  keptLimitBytes,
   leastCopies,
   segmentBytes,
   threadsFor,
@@ -67,7 +68,7 @@ export async function runSegments<B extends { readonly feeds: Feeds }>(
   const workers = Math.min(runtime.workers, dataset.batches);
   const cuts = planCuts(original.graph, segmentBytes(memoryLimitBytes));
   const runs = planRuns(models, cuts);
-  const store = new ValueStore(memoryLimitBytes / 2);
+  const store = new ValueStore(keptLimitBytes(memoryLimitBytes));
   const total = cuts.count * dataset.batches;
   try {
     for (const [segment, bytes] of cuts.bytes.entries()) {
