@@ -10,7 +10,7 @@ import type { RunNeeds } from "./core/needs.ts";
 import type { BitPlan, LayerScore } from "./core/plan.ts";
 import { evaluateModels } from "./evaluate/index.ts";
 import { saveModel } from "./onnx/index.ts";
-import { openAlgebra } from "./pipeline/algebra.ts";
+import { openRunAlgebra } from "./pipeline/algebra.ts";
 import { type Choice, chooseFormats, replayPlan } from "./pipeline/choice.ts";
 import { nameCulprit } from "./pipeline/culprit.ts";
 import { describeDecision } from "./pipeline/decision.ts";
@@ -61,7 +61,7 @@ export async function quantize(
   const journal = createJournal(options);
   const threads = options.threads ?? 2;
   const runtime = createRuntime({ threads });
-  const algebra = await openAlgebra({ threads });
+  const algebra = openRunAlgebra({ threads });
   const arrays = openHeld(options.memoryLimitBytes);
   try {
     let needs: RunNeeds | undefined;
@@ -83,6 +83,8 @@ export async function quantize(
     const model = buildModel(run, choice.picks);
     const layers = await journal.stage("quantize", () => describeLayers(run, choice));
     const scores = await journal.stage("compare", () => compareScores(run, choice));
+    // Everything is rounded: the evaluation can have the memory of the factors.
+    await algebra.rest();
     const [quality] = await journal.stage("evaluate", () =>
       evaluateModels({
         float: run.subject.model,

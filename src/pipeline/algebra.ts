@@ -23,3 +23,34 @@ export const openAlgebra = (options: AlgebraOptions = {}): Promise<Algebra> =>
     startThreads: nodePlatform.startThreads,
     onThreadLost: options.onThreadLost,
   });
+
+/** Linear algebra of a run, which gives its memory back where stages begin that need none of it. */
+export interface RunAlgebra extends Algebra {
+  /** Ends threads and frees memory; what is asked next opens both anew. Factors must have been released. */
+  rest(): Promise<void>;
+}
+
+/** Opens when it is first used; `release` ends it. */
+export function openRunAlgebra(options: { readonly threads: number }): RunAlgebra {
+  let opened: Promise<Algebra> | undefined;
+  const awake = () => {
+    opened ??= openAlgebra(options);
+    return opened;
+  };
+  const rest = async () => {
+    const last = opened;
+    opened = undefined;
+    (await last)?.release();
+  };
+  return {
+    threads: options.threads,
+    factor: async (...given) => (await awake()).factor(...given),
+    fitGrids: async (...given) => (await awake()).fitGrids(...given),
+    roundWithFeedback: async (...given) => (await awake()).roundWithFeedback(...given),
+    product: async (...given) => (await awake()).product(...given),
+    solve: async (...given) => (await awake()).solve(...given),
+    quadraticForm: async (...given) => (await awake()).quadraticForm(...given),
+    rest,
+    release: rest,
+  };
+}

@@ -84,7 +84,7 @@ export const rates = {
   disk: 200e6,
 } as const;
 
-/** A packed model unpacks its weights in every batch: passes of quantized models take this much longer. */
+/** A packed model, as it is written, unpacks its weights in every batch: its passes take this much longer. */
 const packedPasses = 2;
 
 /** Memory that does not depend on the model: Node, ONNX Runtime, workers, kernels. */
@@ -210,8 +210,7 @@ function stageSeconds(facts: RunFacts): Record<string, number> {
         return formats * (n * k * facts.secondsPerWeight + (solved + judged) / algebra);
       }) +
       (scorer.quantizes ? factor / algebra : 0);
-    seconds.gate =
-      pass(samples.gate) * ((1 + packedPasses * gateModels) / forward) + gateModels * quantizing;
+    seconds.gate = pass(samples.gate) * ((1 + gateModels) / forward) + gateModels * quantizing;
   }
   if (correction) {
     const solving = {
@@ -221,7 +220,7 @@ function stageSeconds(facts: RunFacts): Record<string, number> {
     }[correction];
     const rounds = correction === "chosen" ? 5 : 1;
     const models = facts.comparesOneShot ? 2 : 1;
-    const comparing = facts.comparesOneShot ? pass(samples.gate) * (1 + 2 * packedPasses) : 0;
+    const comparing = facts.comparesOneShot ? 3 * pass(samples.gate) : 0;
     seconds.propagate =
       (2 * pass(samples.calibrate)) / forward +
       grams(samples.calibrate, 4) / gram +

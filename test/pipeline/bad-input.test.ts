@@ -9,9 +9,10 @@ import { parseFormat } from "../../src/core/format.ts";
 import type { Model } from "../../src/onnx/index.ts";
 import type { QuantizePipelineOptions } from "../../src/pipeline/options.ts";
 import { programPath } from "../support/build.ts";
-import { run, tinyLm } from "../support/command.ts";
+import { run } from "../support/command.ts";
 import { graph } from "../support/graph-builder.ts";
 import { normalSamples, type Workbench, workbench } from "../support/pipeline-run.ts";
+import { saveSmallDecoder, smallData, smallLayers } from "../support/small-decoder.ts";
 import { floatFeed, normals, toyPerceptron, withWeight } from "../support/toy-models.ts";
 
 let bench: Workbench;
@@ -209,22 +210,24 @@ describe("a disk that fails in the middle", () => {
     expect(bench.files().filter((name) => !name.endsWith(".checkpoint"))).toEqual(untouched);
   });
 
+  const decoder = () => bench.at("decoder.onnx");
   const lm = [
-    ...["-c", join(tinyLm, "calibration.txt"), "--rows", "8", "--evaluate-rows", "4"],
+    ...smallData,
     ...["-s", "weight-error", "-f", "int4-b32,int8-b32", "-b", "5bpw", "--json"],
     ...["-q", "rtn", "--correction", "none"],
   ];
-  const args = (output: string) => [join(tinyLm, "model.onnx"), "-o", bench.at(output), ...lm];
+  const args = (output: string) => [decoder(), "-o", bench.at(output), ...lm];
 
   test("a limit on the size of files stops the output: a rerun takes all layers from the checkpoint", async () => {
+    await saveSmallDecoder(decoder());
     expect((await run(args("whole.onnx"))).code).toBe(0);
-    const limited = await run(args("out.onnx"), { shell: "ulimit -f 400" });
+    const limited = await run(args("out.onnx"), { shell: "ulimit -f 100" });
     expect(limited.code, limited.stderr).toBe(1);
     expect(JSON.parse(limited.stdout).error.message).toMatch(/Cannot write ".*out\.onnx".*EFBIG/);
-    expect(bench.files()).toEqual(["out.onnx.checkpoint", "whole.onnx"]);
+    expect(bench.files()).toEqual(["decoder.onnx", "out.onnx.checkpoint", "whole.onnx"]);
     const again = await run(args("out.onnx"));
     expect(again.code, again.stderr).toBe(0);
-    expect(JSON.parse(again.stdout).propagation.resumed).toBe(36);
+    expect(JSON.parse(again.stdout).propagation.resumed).toBe(smallLayers);
     const [whole, resumed] = await Promise.all(
       ["whole.onnx", "out.onnx"].map((name) => readFile(bench.at(name))),
     );
@@ -245,7 +248,8 @@ describe("a disk that fails in the middle", () => {
       "$@" > "$0.second"; echo "second: $?, left: $(ls "$0" | tr '\\n' ' ')"
       cp "$0/out.onnx" "$0.out.onnx"`;
     const disk = bench.at("disk");
-    const words = [process.execPath, programPath, join(tinyLm, "model.onnx"), "-o"];
+    const words = [process.execPath, programPath, decoder(), "-o"];
+    await saveSmallDecoder(decoder());
     const made = spawnSync("mkdir", [disk]);
     expect(made.status).toBe(0);
     const { stdout, stderr, status, error } = spawnSync(

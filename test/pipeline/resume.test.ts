@@ -1,12 +1,10 @@
 /** Runs that are killed or interrupted in the middle, and go on: the same bytes as an undisturbed run. */
 import { existsSync, readdirSync } from "node:fs";
 import { readFile } from "node:fs/promises";
-import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { createRandom } from "../../src/core/random.ts";
-import { saveModel } from "../../src/onnx/index.ts";
-import { run, scratch, tinyLm } from "../support/command.ts";
-import { llamaPlain } from "../support/transformers/index.ts";
+import { run, scratch } from "../support/command.ts";
+import { saveSmallDecoder, smallData, smallLayers } from "../support/small-decoder.ts";
 
 let folder: ReturnType<typeof scratch>;
 beforeEach(() => {
@@ -16,24 +14,11 @@ afterEach(() => folder.remove());
 
 const models = scratch();
 const model = models.at("model.onnx");
-/** Layers of the model: it is small, as it is run some thirty times. */
-const total = 2 * 7 + 1;
-beforeAll(async () => {
-  const heads = { heads: 2, kvHeads: 1, intermediate: 128 };
-  const size = { hidden: 64, layers: 2, vocabulary: 1024, positions: 128, tied: true };
-  await saveModel(llamaPlain({ ...size, ...heads, cache: false }), model);
-});
+beforeAll(() => saveSmallDecoder(model));
 afterAll(() => models.remove());
 const settings = [
-  ...[
-    "-c",
-    join(tinyLm, "calibration.txt"),
-    "-t",
-    join(tinyLm, "tokenizer.json"),
-    "--window",
-    "64",
-  ],
-  ...["--rows", "6", "--evaluate-rows", "4", "-s", "weight-error", "-a", "uniform"],
+  ...smallData,
+  ...["-s", "weight-error", "-a", "uniform"],
   ...["-b", "5bpw", "-f", "int4-b32-asym,int3-b32-asym", "--correction", "qep"],
 ];
 const args = (name: string, ...more: string[]) => [
@@ -66,7 +51,7 @@ test("kill -9 at ten moments: the next run goes on and writes the bytes of an un
   const resumed: number[] = [];
   for (let attempt = 0; attempt < 10; attempt++) {
     const name = `killed${attempt}.onnx`;
-    const { code, signal } = await stopAfter(1 + random.integer(total - 2), name, "SIGKILL");
+    const { code, signal } = await stopAfter(1 + random.integer(smallLayers - 2), name, "SIGKILL");
     expect({ code, signal }).toEqual({ code: null, signal: "SIGKILL" });
     const left = finishedIn(checkpointOf(name));
     expect(left).toBeGreaterThan(0);
@@ -91,7 +76,7 @@ describe("a checkpoint that is left", () => {
     );
     const left = finishedIn(checkpointOf("out.onnx"));
     expect(left).toBeGreaterThanOrEqual(6);
-    expect(left).toBeLessThan(total);
+    expect(left).toBeLessThan(smallLayers);
     const other = await run(args("out.onnx", "--damping", "0.02"));
     expect(other.code).toBe(1);
     expect(other.stderr + other.stdout).toMatch(/belongs to another run/);
