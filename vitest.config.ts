@@ -1,3 +1,4 @@
+import { availableParallelism } from "node:os";
 import { defineConfig } from "vitest/config";
 
 export default defineConfig({
@@ -11,7 +12,7 @@ export default defineConfig({
     hookTimeout: 300_000,
     // ONNX Runtime keeps threads; forks end cleanly.
     pool: "forks",
-    // Vitest leaves one core idle, which is half of two.
-    maxWorkers: "100%",
+    // One more than there are cores: many tests wait for a process that they started.
+    maxWorkers: availableParallelism() + 1,
   },
 });

@@ -1,6 +1,6 @@
 /**
- * What is made of the committed results of `bench:quality`, `bench:propagation` and `bench:pipeline`: pictures and the generated parts of
- * the README. Pure but for reading results, so that a test can tell whether they are up to date.
+ * What is made of the committed results of `bench:quality`, `bench:propagation` and `bench:pipeline`: pictures and the
+ * generated parts of the README. Pure but for reading results, so that a test can tell whether they are up to date.
  */
 import { existsSync } from "node:fs";
 import { qualityPictures } from "../charts/quality.ts";

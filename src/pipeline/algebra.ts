@@ -40,7 +40,7 @@ export function openRunAlgebra(options: { readonly threads: number }): RunAlgebr
   const rest = async () => {
     const last = opened;
     opened = undefined;
-    (await last)?.release();
+    await (await last)?.release();
   };
   return {
     threads: options.threads,

@@ -220,6 +220,7 @@ function stageSeconds(facts: RunFacts): Record<string, number> {
     }[correction];
     const rounds = correction === "chosen" ? 5 : 1;
     const models = facts.comparesOneShot ? 2 : 1;
+    // The float model and two quantized ones.
     const comparing = facts.comparesOneShot ? 3 * pass(samples.gate) : 0;
     seconds.propagate =
       (2 * pass(samples.calibrate)) / forward +
