@@ -28,7 +28,7 @@ import { file, flag, readArguments } from "./harness/arguments.ts";
 import { projectFolder } from "./harness/environment.ts";
 import { rounded, summarize } from "./harness/figures.ts";
 import { createProgress } from "./harness/progress.ts";
-import { openResults, perNode, resultsPath } from "./harness/results.ts";
+import { defaultResults, openResults, perNode } from "./harness/results.ts";
 import { coldBytes, measureCold, prepareCold } from "./kernels/cold.ts";
 import { Engine } from "./kernels/engine.ts";
 import { type Candidate, gopsOf, type Plan } from "./kernels/measurement.ts";
@@ -53,8 +53,9 @@ import {
 
 const { values: args } = readArguments("bench:kernels", {
   quick: flag("one shape, three widths, few samples"),
-  results: file("where results go", resultsPath(perNode("kernels"))),
+  results: file("where results go; benchmarks/results/kernels-….jsonl, a temporary file if quick"),
 });
+const resultsFile = args.results ?? defaultResults(perNode("kernels"), args.quick);
 const plan = JSON.parse(
   readFileSync(join(projectFolder, "benchmarks", "shapes", "kernels.json"), "utf8"),
 ) as Plan;
@@ -111,7 +112,7 @@ await engine.stop();
 for (const release of releases) await release();
 writeResults();
 printTables({ plan, shapes, bitsList, candidates, cold, tiers });
-console.log(`\n${args.results}`);
+console.log(`\n${resultsFile}`);
 
 /** Time of one run in ms, after one that is not timed and brings the weights as near as they fit. */
 async function timeOf(run: () => void | Promise<void>): Promise<number> {
@@ -243,7 +244,7 @@ function checked(candidate: Candidate): Candidate {
 }
 
 function writeResults(): void {
-  const results = openResults("kernels", args.results);
+  const results = openResults("kernels", resultsFile);
   for (const { library, kernel, shape, m, k, n, bits, threads, error, times } of candidates) {
     results.write({
       key: { what: "product", library, shape, m, k, n, bits, threads },

@@ -9,8 +9,6 @@
  * distinct plan is measured once. An interrupted run goes on when the same command is given again: what is measured
  * lies in `FILE.partial` until the end. `npm run bench:plots` makes pictures and the README's tables of the results.
  */
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import {
   type AllocatorName,
   allocators,
@@ -25,7 +23,7 @@ import { file, flag, names, numbers, readArguments, repeated } from "./harness/a
 import { fingerprint } from "./harness/fingerprint.ts";
 import { openJournal } from "./harness/journal.ts";
 import { createProgress } from "./harness/progress.ts";
-import { openResults, resultsPath } from "./harness/results.ts";
+import { defaultResults, openResults } from "./harness/results.ts";
 import { openSubject, subjectOptions } from "./harness/subject.ts";
 import { budgetsFor } from "./quality/budgets.ts";
 import { measureDefault } from "./quality/default.ts";
@@ -68,11 +66,7 @@ const args = given.quick
     }
   : given;
 const subject = openSubject(args);
-const path =
-  args.results ??
-  (args.quick
-    ? join(tmpdir(), `quality-${subject.name}-quick.jsonl`)
-    : resultsPath(`quality-${subject.name}`));
+const path = args.results ?? defaultResults(`quality-${subject.name}`, args.quick);
 
 const progress = createProgress();
 const { model, data } = subject;

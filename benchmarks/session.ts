@@ -14,7 +14,7 @@ import { generateTokens, type TensorLike } from "../src/index.ts";
 import { choice, count, file, flag, readArguments } from "./harness/arguments.ts";
 import { median, rounded, summarize } from "./harness/figures.ts";
 import { createProgress } from "./harness/progress.ts";
-import { openResults, perNode, resultsPath } from "./harness/results.ts";
+import { defaultResults, openResults, perNode } from "./harness/results.ts";
 import {
   type Contestant,
   contestants,
@@ -65,7 +65,7 @@ console.log(`\n${results.path}`);
 function defaultPath(): string {
   const subject = args.model === undefined ? [] : [basename(args.model).replace(/\.onnx$/, "")];
   const name = perNode(["session", ...subject].join("-"));
-  return args.quick ? join(tmpdir(), `${name}-quick.jsonl`) : resultsPath(name);
+  return defaultResults(name, args.quick);
 }
 
 async function measure(model: BenchmarkModel): Promise<Measured[]> {

@@ -3,6 +3,7 @@
  * thing have equal keys, and only those.
  */
 import { appendFileSync, mkdirSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { describeEnvironment, type Environment, projectFolder } from "./environment.ts";
 import type { Figure, FigureName } from "./figures.ts";
@@ -30,6 +31,10 @@ export interface ResultsFile {
 /** `benchmarks/results/NAME.jsonl`, where committed results are. */
 export const resultsPath = (name: string): string =>
   join(projectFolder, "benchmarks", "results", `${name}.jsonl`);
+
+/** Where results go by default; a quick look is no result to keep. */
+export const defaultResults = (name: string, isQuick: boolean): string =>
+  isQuick ? join(tmpdir(), `${name}-quick.jsonl`) : resultsPath(name);
 
 /** "kernels-node24": speed depends on the version of Node, quality does not. */
 export const perNode = (name: string): string =>
