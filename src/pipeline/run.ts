@@ -233,7 +233,7 @@ const nameOf = (method: string | object): string =>
 export const buildModel = (run: Run, picks: readonly LayerScore[]): Model =>
   rewriteFor(run, picks, run.subject.target);
 
-/** A model that computes the same and is faster to measure: nothing is unpacked in every run. */
+/** A model that computes the same, but for last bits, and is faster to measure; see `measuredLike`. */
 export const buildMeasured = (run: Run, picks: readonly LayerScore[]): Model =>
   rewriteFor(run, picks, measuredLike(run.subject.target));
 

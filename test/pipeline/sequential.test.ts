@@ -56,6 +56,8 @@ const propagated = async (...args: Parameters<Workbench["run"]>) => {
   const { report } = await bench.run(...args);
   const { propagation } = report;
   if (!propagation) throw new Error("expected a sequential run");
+  const isCompared = report.notices.every(({ code }) => code !== "planned-with-rtn");
+  expect(propagation.loss !== null).toBe(isCompared);
   if (propagation.loss) expect(propagation.loss.sequential).toSatisfy(Number.isFinite);
   return { report, propagation };
 };

@@ -36,9 +36,8 @@ export function workersFor(
 }
 
 /**
- * Threads of each session where a segment is too large for all workers to run it. The products of such segments are
- * divided between columns and rows, never inside a sum, so that results stay the same; ONNX Runtime sums narrow
- * products (up to 64 columns per thread) in other blocks, which is why smaller segments run on one thread.
+ * Threads of each session where a segment is too large for all workers to run it. ONNX Runtime divides its products
+ * between threads by rows and columns; tests compare the results of one, two and three threads bit by bit.
  */
 export const threadsFor = (own: number, workers: number): number => Math.floor(workers / own);
 
