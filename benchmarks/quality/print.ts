@@ -3,7 +3,14 @@
  */
 import { readResults } from "../harness/results.ts";
 import { toQualityResults, where } from "./points.ts";
-import { methodsTable, propagationTable, rivalsTable, scorersTable, verdict } from "./tables.ts";
+import {
+  distinct,
+  methodsTable,
+  propagatedScorersTable,
+  rivalsTable,
+  scorersTable,
+  verdict,
+} from "./tables.ts";
 
 export function printSummary(path: string): void {
   const results = toQualityResults(readResults(path));
@@ -14,9 +21,10 @@ export function printSummary(path: string): void {
   console.log(methodsTable(results));
   console.log(`\nKL against the best uniform plan at 2 / 3 / 4 bits, and rank correlation\n`);
   console.log(scorersTable([results]));
-  if (where(results.points, { kind: "mixed", propagation: "auto" }).length > 0) {
-    console.log("\nKL of mixed plans: one by one / qep / auto\n");
-    console.log(propagationTable([results]));
+  const propagated = where(results.points, { kind: "mixed", propagation: "auto" });
+  for (const bits of distinct(propagated, "bits")) {
+    console.log(`\nKL of mixed plans at ${bits} bits: one by one / qep / auto\n`);
+    console.log(propagatedScorersTable([results], bits));
   }
   console.log(`\n${rivalsTable(results)}\n\n${verdict(results)}\n\nresults: ${path}`);
 }

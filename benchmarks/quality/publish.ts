@@ -68,7 +68,7 @@ export function readmeWithResults(readme: string): string {
     ["pipeline", stagesTable(readResults(resultsPath("pipeline-node20")))],
     ["one-layer", layerTable(readResults(resultsPath("pipeline-node20")))],
     ["scorers", scorersTable(results)],
-    ["scorers-propagated", propagatedScorersTable(results)],
+    ["scorers-propagated", propagatedScorersTable(results, "3")],
     ["verdict", results.map((one) => `- ${verdict(one)}`).join("\n")],
   ]);
   return [...parts].reduce((text, [name, content]) => replacePart(text, name, content), readme);

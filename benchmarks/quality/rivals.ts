@@ -6,7 +6,7 @@ import { spawnSync } from "node:child_process";
 import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { openDataset, openModel, splitDataset } from "../../src/index.ts";
+import { openDataset, openModel, saveModel, splitDataset } from "../../src/index.ts";
 import { projectFolder } from "../harness/environment.ts";
 import type { Subject } from "../harness/subject.ts";
 import { measureFile, type WrittenFile } from "./files.ts";
@@ -27,7 +27,7 @@ interface Tool {
   readonly methods: readonly string[];
 }
 
-const folder = join(projectFolder, "benchmarks", "rivals");
+const scriptFolder = join(projectFolder, "benchmarks", "rivals");
 
 /**
  * All methods of all tools that the Pythons have; of a tool that several have, a method is taken from the first where
@@ -39,9 +39,9 @@ export async function measureRivals(bench: Bench, pythons: readonly string[]): P
   const { journal, progress, subject } = bench;
   const scratch = mkdtempSync(join(tmpdir(), "bitloom-rivals-"));
   try {
-    const scripts = readdirSync(folder).filter((name) => /^run_.*\.py$/.test(name));
+    const scripts = readdirSync(scriptFolder).filter((name) => /^run_.*\.py$/.test(name));
     const tools = pythons.flatMap((python) =>
-      scripts.flatMap((name) => openTool(join(folder, name), python, progress.note) ?? []),
+      scripts.flatMap((name) => openTool(join(scriptFolder, name), python, progress.note) ?? []),
     );
     const calibration = join(scratch, "calibration");
     if (tools.length > 0) await writeCalibration(subject, calibration);
@@ -55,25 +55,26 @@ export async function measureRivals(bench: Bench, pythons: readonly string[]): P
         const start = performance.now();
         const key = `rival ${tool} ${version} ${method}`;
         const run = await journal.remember(key, async (): Promise<RivalRun | null> => {
-          const output = join(scratch, "model.onnx");
-          const failure = write(python, [
-            script,
-            "write",
-            method,
-            subject.model,
-            output,
-            calibration,
-          ]);
-          if (failure) progress.note(`without ${tool}, ${method}: ${failure}`);
-          if (failure) return null;
+          const folder = mkdtempSync(join(scratch, "run-"));
+          // A copy of the model: there are tools that write into the file they are given.
+          const [source, output] = ["source.onnx", "model.onnx"].map((name) => join(folder, name));
+          const without = (reason: string) => {
+            progress.note(`without ${tool}, ${method}: ${reason}`);
+            return null;
+          };
           try {
+            await saveModel(await openModel(subject.model), source);
+            const args = [script, "write", method, source, output, calibration];
+            const failure = write(python, args, folder);
+            if (failure) return without(failure);
             const written = await measureFile(subject, output);
-            if (written.bytes < written.floatBytes) return { tool, version, method, ...written };
-            progress.note(`without ${tool}, ${method}: its weights are no smaller than in float`);
-            return null;
+            return written.bytes < written.floatBytes
+              ? { tool, version, method, ...written }
+              : without("its weights are no smaller than in float");
           } catch (error) {
-            progress.note(`without ${tool}, ${method}: its file does not run: ${error}`);
-            return null;
+            return without(`its file does not run: ${error}`);
+          } finally {
+            rmSync(folder, { recursive: true, force: true });
           }
         });
         if (run) runs.push(run);
@@ -93,14 +94,17 @@ function openTool(script: string, python: string, note: (text: string) => void):
   if (status === 0) {
     return { python, script, ...(JSON.parse(stdout) as Omit<Tool, "python" | "script">) };
   }
-  note(`without ${script.slice(folder.length + 1)}: ${error?.message ?? lastLine(stderr)}`);
+  note(`without ${script.slice(scriptFolder.length + 1)}: ${error?.message ?? lastLine(stderr)}`);
   return undefined;
 }
 
-/** @returns why it failed, or undefined. */
-function write(python: string, args: readonly string[]): string | undefined {
+/**
+ * @param cwd - some tools leave files where they run.
+ * @returns why it failed, or undefined.
+ */
+function write(python: string, args: readonly string[], cwd: string): string | undefined {
   const { status, stderr, error } = spawnSync(python, args, {
-    encoding: "utf8",
+    ...{ cwd, encoding: "utf8" },
     maxBuffer: 2 ** 28,
   });
   return status === 0 ? undefined : (error?.message ?? lastLine(stderr));

@@ -48,25 +48,6 @@ export function methodsTable({ points }: QualityResults): string {
   return markdownTable(["plan", ...head], rows, [false, ...head.map(() => true)]);
 }
 
-/** KL of mixed plans at 3 bits: one by one, propagated with `qep`, with `auto`. */
-export function propagatedScorersTable(results: readonly QualityResults[]): string {
-  const plans = results.map(({ points }) => where(points, { kind: "mixed", bits: "3" }));
-  const allocators = distinct(plans[0], "allocator").filter((name) => name !== "uniform");
-  const rows = distinct(plans[0], "scorer").map((scorer) => [
-    `\`${scorer}\``,
-    ...plans.flatMap((points) =>
-      allocators.map((allocator) =>
-        ["one-by-one", "qep", "auto"]
-          .map((propagation) => where(points, { scorer, allocator, propagation })[0])
-          .map((point) => (point ? Number(point.kl.toPrecision(3)) : "–"))
-          .join(" / "),
-      ),
-    ),
-  ]);
-  const head = results.flatMap(({ model }) => allocators.map((name) => `${model}, \`${name}\``));
-  return markdownTable(["scorer", ...head], rows);
-}
-
 /** KL against that of the best uniform plan at the same bytes, by scorer and allocator; and the rank correlations. */
 export function scorersTable(results: readonly QualityResults[]): string {
   const [first] = results;
@@ -108,33 +89,23 @@ export function scorersTable(results: readonly QualityResults[]): string {
   return markdownTable(["scorer", ...head], rows);
 }
 
-/** KL of mixed plans as they are rounded: one by one, and propagated, where that was measured. */
-export function propagationTable(results: readonly QualityResults[]): string {
-  const propagations = ["one-by-one", "qep", "auto"];
-  const mixed = results.map(({ model, points }) => ({
-    model,
-    points: where(points, { kind: "mixed" }),
-  }));
-  const [first] = mixed;
-  const bits = distinct(where(first.points, { propagation: "auto" }), "bits")[0];
-  const allocators = distinct(first.points, "allocator").filter((name) => name !== "uniform");
-  const columns = mixed.flatMap(({ model, points }) =>
-    allocators.map((allocator) => ({
-      head: `${model}, \`${allocator}\``,
-      cell: (scorer: string) =>
-        propagations
-          .map((propagation) => {
-            const [one] = where(points, { scorer, allocator, propagation, bits });
-            return one ? number(one.kl) : "–";
-          })
-          .join(" / "),
-    })),
-  );
-  const rows = distinct(first.points, "scorer").map((scorer) => [
+/** KL of mixed plans at a width: layers rounded one by one, propagated with `qep`, and with `auto`. */
+export function propagatedScorersTable(results: readonly QualityResults[], bits: string): string {
+  const plans = results.map(({ points }) => where(points, { kind: "mixed", bits }));
+  const allocators = distinct(plans[0], "allocator").filter((name) => name !== "uniform");
+  const rows = distinct(plans[0], "scorer").map((scorer) => [
     `\`${scorer}\``,
-    ...columns.map(({ cell: text }) => text(scorer)),
+    ...plans.flatMap((points) =>
+      allocators.map((allocator) =>
+        ["one-by-one", "qep", "auto"]
+          .map((propagation) => where(points, { scorer, allocator, propagation })[0])
+          .map((point) => (point ? number(point.kl) : "–"))
+          .join(" / "),
+      ),
+    ),
   ]);
-  return markdownTable(["scorer", ...columns.map(({ head }) => head)], rows);
+  const head = results.flatMap(({ model }) => allocators.map((name) => `${model}, \`${name}\``));
+  return markdownTable(["scorer", ...head], rows);
 }
 
 /** Other tools beside the default at their bytes. */

@@ -44,3 +44,24 @@ def load(path, opset=None):
     model = onnx.load(path)
     own = next(entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx"))
     return version_converter.convert_version(model, opset) if opset and own < opset else model
+
+
+class Reader:
+    """Feeds one after the other, as onnxruntime's CalibrationDataReader gives them; it can be copied and begun again."""
+
+    def __init__(self, feeds):
+        self.feeds = feeds
+        self.rewind()
+
+    def get_next(self):
+        self.at += 1
+        return self.feeds[self.at - 1] if self.at <= len(self.feeds) else None
+
+    def get_first(self):
+        return self.feeds[0]
+
+    def rewind(self):
+        self.at = 0
+
+    def __iter__(self):
+        return iter(self.get_next, None)

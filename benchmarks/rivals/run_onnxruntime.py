@@ -1,11 +1,8 @@
 """ONNX Runtime's own tools: weight-only MatMulNBits by five methods, and dynamic int8, which rounds activations too."""
 
-import copy
-
 import onnxruntime
-from common import load, main
+from common import Reader, load, main
 from onnxruntime.quantization import QuantType, quantize_dynamic
-from onnxruntime.quantization.calibrate import CalibrationDataReader
 from onnxruntime.quantization.matmul_nbits_quantizer import (
     GPTQWeightOnlyQuantConfig,
     HQQWeightOnlyQuantConfig,
@@ -13,18 +10,6 @@ from onnxruntime.quantization.matmul_nbits_quantizer import (
     MatMulNBitsQuantizer,
     RTNWeightOnlyQuantConfig,
 )
-
-
-class Reader(CalibrationDataReader):
-    def __init__(self, feeds):
-        self.feeds = feeds
-        self.at = iter(feeds)
-
-    def get_next(self):
-        return next(self.at, None)
-
-    def __deepcopy__(self, memo):
-        return Reader(copy.copy(self.feeds))
 
 
 def quantize(config, opset=None, **options):
