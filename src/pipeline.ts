@@ -21,6 +21,7 @@ import { createJournal } from "./pipeline/journal.ts";
 import {
   plannedCorrection,
   type QuantizePipelineOptions,
+  resolveCorrectionOptions,
   withPlanMethods,
 } from "./pipeline/options.ts";
 import { compareScores } from "./pipeline/other-scores.ts";
@@ -141,7 +142,7 @@ export async function quantize(
         sha256: await hashFile(output),
       },
       preflight: needs ?? null,
-      options: describeOptions(run),
+      options: describeOptions(run, options),
       ...describeBytes(run, choice),
       scoreUnit: choice.scoreUnit,
       quality: reportQuality(
@@ -216,18 +217,32 @@ function storedBefore({ subject }: Run): ReadonlySet<string> {
   return new Set(subject.model.graph.initializers.keys());
 }
 
-function describeOptions({ names, methods, options, seed, data }: Run) {
+/** All that decides the bytes of the output, defaults filled in; null where nothing was given and nothing is meant. */
+function describeOptions(
+  { names, methods, seed, data, memoryLimitBytes }: Run,
+  options: QuantizePipelineOptions,
+) {
+  const { name: correction, options: parameters } = resolveCorrectionOptions(options);
   return {
     ...names,
     budget: options.budget ?? null,
     formats: methods.formats.map(({ id }) => id),
+    minBits: options.minBits ?? null,
+    maxBits: options.maxBits ?? null,
     pins: methods.pins.map(({ pattern, format }) => `${pattern}=${format.id}`),
     ...methods.quantize,
-    ...plannedCorrection(options),
+    correction: options.sequential === false ? "one-shot" : correction,
+    correctionAlpha: parameters.alpha ?? null,
+    correctionDamping: parameters.damping ?? null,
+    functionBody: options.functionBody ?? "auto",
+    externalData: options.externalData ?? "auto",
+    memoryLimitBytes,
     seed,
     calibrationSamples: data.calibrate.samples,
     calibrationData: data.calibrate.description,
     calibrationFingerprint: data.calibrate.fingerprint,
+    evaluationSamples: data.evaluate.samples,
+    evaluationData: data.evaluate.description,
     evaluationFingerprint: data.evaluate.fingerprint,
   };
 }

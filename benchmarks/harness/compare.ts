@@ -54,6 +54,18 @@ export function compareResults(
   };
 }
 
+/**
+ * 0: nothing is worse. 3: a figure is, or a measurement of the first file is missing from the second. 2: the files have
+ * nothing in common.
+ *
+ * @param isPartial - only a part was measured anew, so that nothing is missing.
+ */
+export function exitCode({ changes, onlyBefore }: Comparison, isPartial: boolean): number {
+  if (changes.length === 0) return 2;
+  const isWorse = changes.some(({ verdict }) => verdict === "worse");
+  return isWorse || (onlyBefore.length > 0 && !isPartial) ? 3 : 0;
+}
+
 /** The last line of a key is the one that counts: files that are appended to hold older ones too. */
 function byKey(lines: readonly ResultLine[]): Map<string, ResultLine> {
   return new Map(lines.map((line) => [`${line.benchmark}: ${keyText(line.key)}`, line]));

@@ -1,12 +1,12 @@
 /**
- * What is made of the committed results of `bench:quality`, `bench:propagation` and `bench:pipeline`: pictures and the
- * generated parts of the README. Pure but for reading results, so that a test can tell whether they are up to date.
+ * What is made of the committed results of all benchmarks: pictures and the generated parts of the README. Pure but for reading results, so that a test can tell whether they are up to date.
  */
 import { existsSync } from "node:fs";
 import { qualityPictures } from "../charts/quality.ts";
 import { readResults, resultsPath } from "../harness/results.ts";
 import { layerTable, stagesTable } from "../pipeline/tables.ts";
 import { gainTable, propagationTable } from "../propagation/tables.ts";
+import { productsTable, sessionsTable } from "../session/tables.ts";
 import { type QualityResults, toQualityResults } from "./points.ts";
 import {
   methodsTable,
@@ -65,6 +65,8 @@ export function readmeWithResults(readme: string): string {
         ]),
       ),
     ],
+    ["products", productsTable(perNode("kernels"))],
+    ["sessions", sessionsTable(perNode("session"))],
     ["pipeline", stagesTable(readResults(resultsPath("pipeline-node20")))],
     ["one-layer", layerTable(readResults(resultsPath("pipeline-node20")))],
     ["scorers", scorersTable(results)],
@@ -73,6 +75,11 @@ export function readmeWithResults(readme: string): string {
   ]);
   return [...parts].reduce((text, [name, content]) => replacePart(text, name, content), readme);
 }
+
+const perNode = (name: string) =>
+  Object.fromEntries(
+    ["20", "24"].map((node) => [node, readResults(resultsPath(`${name}-node${node}`))]),
+  );
 
 function replacePart(text: string, name: string, content: string): string {
   const [begin, end] = [`<!-- results:${name}:begin -->`, `<!-- results:${name}:end -->`];

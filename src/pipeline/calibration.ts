@@ -6,6 +6,7 @@ import { version } from "../version.ts";
 import { fingerprintModel } from "./artefact.ts";
 import { createJournal } from "./journal.ts";
 import type { StageOptions } from "./options.ts";
+import { outlierStatistics } from "./outliers.ts";
 import { prepareRun } from "./run.ts";
 import { type CollectedStatistics, statisticsFingerprint } from "./statistics-file.ts";
 
@@ -60,7 +61,7 @@ export async function calibrateModel(
     const statistics: CollectedStatistics = {
       model: sha256,
       data: { description, samples, fingerprint },
-      needs: [...new Set([...scorer.needs, ...quantizer.needs])].sort(),
+      needs: [...new Set([...scorer.needs, ...quantizer.needs, ...outlierStatistics])].sort(),
       layers: run.stats,
     };
     const report: CalibrationReport = {

@@ -1,11 +1,14 @@
 /**
- * How uneven weights and inputs of a layer are, for the report, from statistics that the run has anyway. A scale is
- * shared by a block of numbers, so what stands out of the rest costs the rest its digits.
+ * How uneven weights and inputs of a layer are, for the report, from statistics of activations that the run measures
+ * anyway. A scale is shared by a block of numbers, so what stands out of the rest costs the rest its digits.
  */
-import type { LayerStats } from "../core/stats.ts";
+import type { LayerStats, StatName } from "../core/stats.ts";
 import type { Matrix } from "../core/tensor.ts";
 import type { OutlierReport } from "../report/index.ts";
 import { outlierShare } from "../score/zd.ts";
+
+/** Collected beside what methods need: one reduction more per activation that is measured anyway. */
+export const outlierStatistics: readonly StatName[] = ["absMax"];
 
 /**
  * Mean over rows of x_k², float64 [G, K]; from the diagonal of H = (2 / T) XᵀX where it was not collected itself.

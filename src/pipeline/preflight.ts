@@ -69,7 +69,7 @@ function noticeSlowScoring(
   if (scorer !== undefined || plan || scoring <= slowScoringSeconds) return;
   journal.notify({
     code: "slow-scorer",
-    message: `Scoring with measured-kl runs the model once per layer and width, which will take about ${minutes(scoring)}. Faster: --scorer hessian-trace or --scorer output-error; less data: --rows.`,
+    message: `Scoring with measured-kl runs the model once per layer and width, which will take about ${minutes(scoring)}. Faster: --scorer hessian-trace, or --scorer output-error --allocator ranked; less data: --rows.`,
   });
 }
 

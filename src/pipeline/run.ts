@@ -27,6 +27,7 @@ import {
   resolveMethods,
   type StageOptions,
 } from "./options.ts";
+import { outlierStatistics } from "./outliers.ts";
 import { fewRows, thinLayers } from "./rows.ts";
 import { collectStatistics, type StatisticsOptions } from "./statistics.ts";
 import { checkStatistics } from "./statistics-file.ts";
@@ -218,7 +219,13 @@ async function statisticsOf(
   journal: Journal,
 ): Promise<ReadonlyMap<LayerId, LayerStats>> {
   const { subject, dataset } = wanted;
-  if (!statistics) return collectStatistics({ ...wanted, signal, onEvent: journal.emit });
+  if (!statistics) {
+    const needs = (layer: Layer) => {
+      const own = needsOf(wanted.needs, layer);
+      return own.length > 0 ? [...new Set([...own, ...outlierStatistics])] : own;
+    };
+    return collectStatistics({ ...wanted, needs, signal, onEvent: journal.emit });
+  }
   const model = await fingerprintModel(subject.model);
   const needs = [...new Set(subject.layers.flatMap((layer) => needsOf(wanted.needs, layer)))];
   checkStatistics(statistics, { model, data: dataset, needs });

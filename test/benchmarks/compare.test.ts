@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { compareResults } from "../../benchmarks/harness/compare.ts";
+import { compareResults, exitCode } from "../../benchmarks/harness/compare.ts";
 import type { Figure, FigureName } from "../../benchmarks/harness/figures.ts";
 import type { Key, ResultLine } from "../../benchmarks/harness/results.ts";
 
@@ -65,5 +65,23 @@ describe("matching", () => {
   test("says what differs between the machines", () => {
     const after = { ...line({ ms: 1 }), environment: { ...environment, node: "24" } };
     expect(compareResults([line({ ms: 1 })], [after], 0.05).environment).toEqual(["node 20 -> 24"]);
+  });
+});
+
+describe("the exit code", () => {
+  const both = [line({ ms: 1 }, { k: 1 }), line({ ms: 1 }, { k: 2 })];
+  const code = (after: ResultLine[], isPartial = false) =>
+    exitCode(compareResults(both, after, 0.05), isPartial);
+
+  test("tells worse figures from none", () => {
+    expect(code(both)).toBe(0);
+    expect(code([line({ ms: 2 }, { k: 1 }), both[1]])).toBe(3);
+    expect(code([line({ ms: 1 }, { k: 3 })])).toBe(2);
+  });
+
+  test("does not let a missing measurement pass, unless only a part was measured", () => {
+    expect(code([both[0]])).toBe(3);
+    expect(code([both[0]], true)).toBe(0);
+    expect(code([line({ ms: 2 }, { k: 1 })], true)).toBe(3);
   });
 });

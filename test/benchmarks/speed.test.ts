@@ -1,4 +1,4 @@
-/** Speeds that the README and the changelog claim are those of the committed results. */
+/** Speeds that the changelog claims are those of the committed results; the README's tables are generated. */
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
@@ -19,12 +19,8 @@ const ratio = (node: number, m: number, digits: number) =>
   (productMs(node, "onnxruntime-web", m) / productMs(node, "bitloom", m)).toFixed(digits);
 
 test("products against onnxruntime-web", () => {
-  const text = (name: string) =>
-    readFileSync(join(projectFolder, name), "utf8").replace(/\s+/g, " ");
-  expect(text("README.md")).toContain(
-    `runs ${ratio(20, 1, 0)} times as fast as in onnxruntime-web on Node 20 and ${ratio(24, 1, 0)} times on Node 24; with 128 rows ${ratio(20, 128, 1)} and ${ratio(24, 128, 1)} times`,
-  );
-  expect(text("CHANGELOG.md")).toContain(
+  const changelog = readFileSync(join(projectFolder, "CHANGELOG.md"), "utf8").replace(/\s+/g, " ");
+  expect(changelog).toContain(
     `product runs ${ratio(20, 1, 0)} times as fast as in onnxruntime-web`,
   );
 });

@@ -11,7 +11,7 @@ const tarball = pack(folder);
 const manifest = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
 
 describe("contents", () => {
-  test("a module and its types for every source file, the data, and the project's own pages", () => {
+  test("a module and its types for every source file, the data, and the pages and pictures for users", () => {
     const modules = ["src", "native"].flatMap((top) =>
       filesIn(top)
         .filter((file) => /\.[tj]s$/.test(file) && !file.endsWith(".d.ts"))
@@ -21,9 +21,20 @@ describe("contents", () => {
       ...modules.flatMap((module) => [`${module}.js`, `${module}.d.ts`]),
       ...filesIn("calibration"),
       ...["package.json", "README.md", "LICENSE", "CHANGELOG.md"],
+      ...["benchmarks/README.md", "src/cli/README.md", "src/runtime/README.md"],
+      ...filesIn("benchmarks/results").filter((file) => file.endsWith(".svg")),
     ];
     // Files more than these are of sources that are gone: `npm run build` removes them.
     expect(tarball.files).toEqual(expected.sort());
+  });
+
+  test("what the README links to is there, but for raw results and pages for contributors", () => {
+    const readme = readFileSync(join(root, "README.md"), "utf8");
+    const links = [...readme.matchAll(/\]\((?!https?:|#)([^)]+)\)/g)].map(([, path]) => path);
+    const missing = links.filter((path) => !tarball.files.includes(path));
+    expect(missing.filter((path) => !path.endsWith(".jsonl")).sort()).toEqual([
+      ...["CONTRIBUTING.md", "native/README.md", "src/README.md"],
+    ]);
   });
 
   test("everything that package.json refers to is there", () => {

@@ -107,6 +107,16 @@ describe("tiny-lm, output-error, round-to-nearest", () => {
     );
     expect(plan).toMatchObject({ scorer: "output-error", quantizer: "rtn", allocator: "knapsack" });
     expect(report.notices.map(({ code }) => code)).not.toContain("synthetic-calibration");
+    // What is on by default is recorded, and so is what the data was.
+    expect(report.options).toMatchObject({
+      ...{ correction: "auto", correctionAlpha: null, maxBits: null, externalData: "auto" },
+      ...{ calibrationSamples: 8, evaluationSamples: 4, memoryLimitBytes: 2 ** 29 },
+    });
+    for (const { opType, outliers } of report.layers) {
+      expect(outliers.inputPeak === null).toBe(opType === "Gather");
+      // The largest number of all channels is at least the strongest channel's root mean square.
+      expect(outliers.inputPeak ?? 1).toBeGreaterThanOrEqual(outliers.channelPeak ?? 1);
+    }
 
     const again = await fresh();
     const { formats: _offered, scorer: _scorer, ...rest } = options;
