@@ -10,8 +10,6 @@
  * 3 bits, and the budget lies between the others. Memory is that of this process: the most it ever held, by stage.
  */
 import { spawnSync } from "node:child_process";
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import {
@@ -28,6 +26,7 @@ import { choice, count, file, readArguments, text } from "./harness/arguments.ts
 import { projectFolder } from "./harness/environment.ts";
 import { rounded } from "./harness/figures.ts";
 import { openResults } from "./harness/results.ts";
+import { openScratch } from "./harness/scratch.ts";
 import { sizes } from "./pipeline/sizes.ts";
 
 const embedded = (name: string) => join(projectFolder, "calibration", "tiny-lm", name);
@@ -52,8 +51,7 @@ const { values: args } = readArguments("bench:pipeline", {
   results: file("results are added to this file"),
 });
 
-const folder = mkdtempSync(join(tmpdir(), "bitloom-bench-"));
-process.on("exit", () => rmSync(folder, { recursive: true, force: true }));
+const folder = openScratch().path;
 const model = args.model ?? generated(args.size);
 const peakMb = () => Math.round((process.resourceUsage().maxRSS * 1024) / 1e6);
 const stages: { stage: string; seconds: number; peakMb: number }[] = [];

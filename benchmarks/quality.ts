@@ -78,7 +78,8 @@ const journal = openJournal(
 );
 if (journal.dropped) progress.note("dropped what was measured of other data, options or code");
 if (journal.resumed > 0) progress.note(`going on with ${journal.resumed} pieces that are there`);
-process.once("SIGINT", () => {
+// Before the one that removes temporary folders.
+process.prependOnceListener("SIGINT", () => {
   progress.note(`interrupted; the same command goes on from ${path}.partial`);
   process.exit(130);
 });

@@ -7,14 +7,14 @@
  * One process, all libraries in turn: other load on the machine falls on all alike. Every library's logits are compared
  * with those of onnxruntime-node before it is timed. One JSON line per measurement.
  */
-import { mkdtempSync, rmSync } from "node:fs";
-import { availableParallelism, tmpdir } from "node:os";
-import { basename, join } from "node:path";
+import { availableParallelism } from "node:os";
+import { basename } from "node:path";
 import { generateTokens, type TensorLike } from "../src/index.ts";
 import { choice, count, file, flag, readArguments } from "./harness/arguments.ts";
 import { median, rounded, summarize } from "./harness/figures.ts";
 import { createProgress } from "./harness/progress.ts";
 import { defaultResults, openResults, perNode } from "./harness/results.ts";
+import { openScratch } from "./harness/scratch.ts";
 import {
   type Contestant,
   contestants,
@@ -49,15 +49,15 @@ const promptOf = ({ vocabulary = 1000 }: BenchmarkModel) =>
 
 const results = openResults("session", args.results ?? defaultPath());
 for (const source of sourcesOf(args)) {
-  const folder = mkdtempSync(join(tmpdir(), "bitloom-session-"));
+  const scratch = openScratch();
   try {
     progress.note(`${source.name}: writing`);
-    const model = await writeModel(source, folder);
+    const model = await writeModel(source, scratch.path);
     const measured = await measure(model);
     write(model, measured);
     printModel(model, measured, promptTokens);
   } finally {
-    rmSync(folder, { recursive: true, force: true });
+    scratch.close();
   }
 }
 console.log(`\n${results.path}`);

@@ -2,11 +2,11 @@
  * The language model that a benchmark runs on: the embedded one, or files that the user names. A single text is cut in
  * halves by characters, the first to calibrate, the second to evaluate, so that no text is in both.
  */
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { readFileSync, writeFileSync } from "node:fs";
 import { basename, join } from "node:path";
 import { count, file, text } from "./arguments.ts";
 import { projectFolder } from "./environment.ts";
+import { openScratch } from "./scratch.ts";
 
 const embedded = (name: string) => join(projectFolder, "calibration", "tiny-lm", name);
 
@@ -76,8 +76,7 @@ function textsOf({ text: given, evaluate }: SubjectArguments): {
   const calibration = given ?? embedded("calibration.txt");
   if (evaluate) return { calibration, evaluate };
   if (!given) return { calibration, evaluate: embedded("evaluation.txt") };
-  const folder = mkdtempSync(join(tmpdir(), "bitloom-bench-"));
-  process.on("exit", () => rmSync(folder, { recursive: true, force: true }));
+  const folder = openScratch().path;
   const whole = readFileSync(given, "utf8");
   const half = Math.floor(whole.length / 2);
   const [first, second] = ["first-half.txt", "second-half.txt"].map((name) => join(folder, name));

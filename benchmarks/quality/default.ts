@@ -2,8 +2,6 @@
  * What a user gets: the whole `quantize` with its defaults, file written and measured. Scores do not depend on the
  * budget, so all runs after the first are given those of the lab; the first is made both ways and must come out alike.
  */
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import {
   type LayerAlternatives,
@@ -12,6 +10,7 @@ import {
   type Scorer,
   type ScorerName,
 } from "../../src/index.ts";
+import { openScratch } from "../harness/scratch.ts";
 import { measureFile, type WrittenFile } from "./files.ts";
 import type { Bench } from "./measure.ts";
 import type { Propagation } from "./plan.ts";
@@ -65,8 +64,8 @@ async function quantizeOnce(
   { budgetBytes, propagation, floatLayers = [] }: DefaultOptions,
   scorer: Scorer | undefined,
 ): Promise<{ readonly run: DefaultRun; readonly scorer: string; readonly sha256: string }> {
-  const folder = mkdtempSync(join(tmpdir(), "bitloom-default-"));
-  const output = join(folder, "model.onnx");
+  const scratch = openScratch();
+  const output = join(scratch.path, "model.onnx");
   try {
     const { report } = await quantize(subject.model, {
       ...subject.data,
@@ -93,7 +92,7 @@ async function quantizeOnce(
       sha256: report.output.sha256,
     };
   } finally {
-    rmSync(folder, { recursive: true, force: true });
+    scratch.close();
   }
 }
 

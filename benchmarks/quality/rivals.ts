@@ -4,10 +4,10 @@
  */
 import { spawnSync } from "node:child_process";
 import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { openDataset, openModel, saveModel, splitDataset } from "../../src/index.ts";
 import { projectFolder } from "../harness/environment.ts";
+import { openScratch } from "../harness/scratch.ts";
 import type { Subject } from "../harness/subject.ts";
 import { measureFile, type WrittenFile } from "./files.ts";
 import type { Bench } from "./measure.ts";
@@ -37,13 +37,13 @@ const scriptFolder = join(projectFolder, "benchmarks", "rivals");
  */
 export async function measureRivals(bench: Bench, pythons: readonly string[]): Promise<RivalRun[]> {
   const { journal, progress, subject } = bench;
-  const scratch = mkdtempSync(join(tmpdir(), "bitloom-rivals-"));
+  const scratch = openScratch();
   try {
     const scripts = readdirSync(scriptFolder).filter((name) => /^run_.*\.py$/.test(name));
     const tools = pythons.flatMap((python) =>
       scripts.flatMap((name) => openTool(join(scriptFolder, name), python, progress.note) ?? []),
     );
-    const calibration = join(scratch, "calibration");
+    const calibration = join(scratch.path, "calibration");
     if (tools.length > 0) await writeCalibration(subject, calibration);
     const runs: RivalRun[] = [];
     for (const { python, script, tool, version, methods } of tools) {
@@ -55,7 +55,7 @@ export async function measureRivals(bench: Bench, pythons: readonly string[]): P
         const start = performance.now();
         const key = `rival ${tool} ${version} ${method}`;
         const run = await journal.remember(key, async (): Promise<RivalRun | null> => {
-          const folder = mkdtempSync(join(scratch, "run-"));
+          const folder = mkdtempSync(join(scratch.path, "run-"));
           // A copy of the model: there are tools that write into the file they are given.
           const [source, output] = ["source.onnx", "model.onnx"].map((name) => join(folder, name));
           const without = (reason: string) => {
@@ -83,7 +83,7 @@ export async function measureRivals(bench: Bench, pythons: readonly string[]): P
     }
     return runs;
   } finally {
-    rmSync(scratch, { recursive: true, force: true });
+    scratch.close();
   }
 }
 
