@@ -162,7 +162,7 @@ function rivalsChart({ model, points }: QualityResults): string {
   return dumbbellChart({
     title: `${model}: other tools and bitloom at the same bytes`,
     subtitle:
-      "KL divergence from the float model, nats per token, logarithmic; left is better; at the right bits per weight",
+      "KL divergence from the float model, nats per token, logarithmic; left is better; bits per weight are on the right",
     description: pairs
       .map(({ label, other, ours }) => `${label}: ${other}, bitloom ${ours}`)
       .join("; "),

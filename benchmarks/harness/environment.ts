@@ -42,7 +42,10 @@ function commitOf(folder: string): string | null {
     // An installed copy may lie inside somebody else's repository.
     if (realpathSync(git(folder, "rev-parse", "--show-toplevel")) !== realpathSync(folder))
       return null;
-    const isChanged = git(folder, "status", "--porcelain", "--untracked-files=no") !== "";
+    // Results that are being written are no change of what is measured.
+    const sources = ["--", ".", ":!benchmarks/results", ":!README.md"];
+    const isChanged =
+      git(folder, "status", "--porcelain", "--untracked-files=no", ...sources) !== "";
     return `${git(folder, "rev-parse", "--short", "HEAD")}${isChanged ? "+" : ""}`;
   } catch {
     return null;
