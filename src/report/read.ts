@@ -24,8 +24,14 @@ const required: readonly (readonly [path: string, expected: string, check: Check
   ["bitsPerWeight", "a number", isNumber],
   ["scoreUnit", "a text", isText],
   ["quality.kind", '"language" or "outputs"', (kind) => kind === "language" || kind === "outputs"],
+  ["bounds", "an object", isObject],
+  ["environment.peakMemoryBytes", "a number", isNumber],
   ["timings", "an object", isObject],
   ["notices", "a list", Array.isArray],
+  ["notices.*.message", "a text", isText],
+  ["skipped", "a list", Array.isArray],
+  ["skipped.*.opType", "a text", isText],
+  ["skipped.*.reason", "a text", isText],
   ["layers", "a list that is not empty", (list) => Array.isArray(list) && list.length > 0],
   ["layers.*.name", "a text", isText],
   ["layers.*.format", "a text", isText],
@@ -59,13 +65,36 @@ const requiredOfOutputs: typeof required = [
   ["quality.outputs.*.cosine", "a number", isNumber],
 ];
 
-const requiredOfDecisions: typeof required = [
-  ["decision.frontier", "a list", Array.isArray],
-  ["decision.frontier.*.bytes", "a number", isNumber],
-  ["decision.frontier.*.loss", "a number", isNumber],
-  ["decision.written.bytes", "a number", isNumber],
-  ["decision.written.loss", "a number", isNumber],
-];
+/** Of what not every run has. */
+const requiredWhereGiven: Readonly<Record<string, typeof required>> = {
+  decision: [
+    ["decision.frontier", "a list", Array.isArray],
+    ["decision.frontier.*.bytes", "a number", isNumber],
+    ["decision.frontier.*.loss", "a number", isNumber],
+    ["decision.uniform", "a list", Array.isArray],
+    ["decision.uniform.*.format", "a text", isText],
+    ["decision.uniform.*.bytes", "a number", isNumber],
+    ["decision.uniform.*.loss", "a number", isNumber],
+    ["decision.written.bytes", "a number", isNumber],
+    ["decision.written.loss", "a number", isNumber],
+  ],
+  gate: [["gate.samples", "a number", isNumber]],
+  scores: [
+    ["scores.format", "a text", isText],
+    ["scores.scorers", "a list", Array.isArray],
+    ["scores.scorers.*.name", "a text", isText],
+    ["scores.scorers.*.losses", "a list", Array.isArray],
+  ],
+  propagation: [
+    ["propagation.layers", "a list", Array.isArray],
+    ["propagation.layers.*.layer", "a text", isText],
+  ],
+  errorGrowth: [
+    ["errorGrowth.samples", "a number", isNumber],
+    ["errorGrowth.layers", "a list", Array.isArray],
+    ["errorGrowth.layers.*.layer", "a text", isText],
+  ],
+};
 
 /**
  * @param path - the file, for the error.
@@ -91,7 +120,7 @@ export function readReport(value: unknown, path: string): QuantizeReport {
   const checks = [
     ...required,
     ...(language ? requiredOfLanguage : requiredOfOutputs),
-    ...(value.decision ? requiredOfDecisions : []),
+    ...Object.entries(requiredWhereGiven).flatMap(([part, checks]) => (value[part] ? checks : [])),
   ];
   for (const [place, expected, check] of checks) {
     if (!valuesAt(value, place.split(".")).every(check)) refuse(`expected ${expected} at ${place}`);

@@ -37,7 +37,8 @@ export const layoutProblems = (contrast: number): string => `(() => {
   const blocks = [...document.querySelectorAll("h1, h2, h3, p, li, dt, dd, th, td, figcaption, caption, summary, pre")].filter(isVisible);
   for (const block of blocks) {
     const box = block.getBoundingClientRect();
-    const scrolls = block.closest(".scroll") !== null;
+    const frame = block.closest(".scroll");
+    const scrolls = frame !== null && getComputedStyle(frame).overflowX !== "visible";
     if (!scrolls && !block.classList.contains("unseen") && (box.right > root.clientWidth + within || box.left < -within)) {
       problems.push("text leaves the page: " + block.textContent.trim().slice(0, 60));
     }
@@ -70,3 +71,10 @@ export const layoutProblems = (contrast: number): string => `(() => {
   }
   return [...problems, ...poor];
 })()`;
+
+/** The first words of each element that is not to be seen, whatever hides it. */
+export const unseen = (selector: string): string => `(() =>
+  [...document.querySelectorAll(${JSON.stringify(selector)})]
+    .filter((element) => !element.checkVisibility({ visibilityProperty: true }) || element.getClientRects().length === 0)
+    .map((element) => element.textContent.trim().slice(0, 60))
+)()`;

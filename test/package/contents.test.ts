@@ -30,7 +30,7 @@ describe("contents", () => {
 
   test("what the README links to is there, but for raw results and pages for contributors", () => {
     const readme = readFileSync(join(root, "README.md"), "utf8");
-    const links = [...readme.matchAll(/\]\((?!https?:|#)([^)]+)\)/g)].map(([, path]) => path);
+    const links = [...readme.matchAll(/\]\((?!https?:|#)([^)#]+)[^)]*\)/g)].map(([, path]) => path);
     const missing = links.filter((path) => !tarball.files.includes(path));
     expect(missing.filter((path) => !path.endsWith(".jsonl")).sort()).toEqual([
       ...["CONTRIBUTING.md", "native/README.md", "src/README.md"],

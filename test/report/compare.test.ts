@@ -1,24 +1,9 @@
-import { parseHTML } from "linkedom";
 import { describe, expect, test } from "vitest";
-import {
-  compareReports,
-  comparisonRows,
-  type QuantizeReport,
-  readReport,
-  renderComparison,
-} from "../../src/report/index.ts";
-import { sampleQuality, sampleReport, smallReport } from "./sample.ts";
+import { compareReports, comparisonRows, type QuantizeReport } from "../../src/report/index.ts";
+import { sampleQuality, sampleReport, secondReport, smallReport } from "./sample.ts";
 
 const first = sampleReport();
-const second: QuantizeReport = {
-  ...first,
-  output: { ...first.output, path: "other.onnx", bytes: first.output.bytes + 2048 },
-  weightBytes: first.weightBytes + 2048,
-  options: { ...first.options, budget: "4.2bpw" },
-  layers: first.layers.map((layer, at) =>
-    at === 3 ? { ...layer, format: "int8-b32", bits: 8, bytes: layer.bytes + 2048 } : layer,
-  ),
-};
+const second = secondReport();
 
 test("says what differs and nothing else", () => {
   const { changed, options, layers, quality } = compareReports(first, second);
@@ -32,6 +17,13 @@ test("says what differs and nothing else", () => {
     statement: "Both have the same KL divergence on the same windows.",
   });
   expect(compareReports(first, first)).toMatchObject({ changed: [], options: {} });
+});
+
+test("reports of different models are refused", () => {
+  const model = { ...first.model, sha256: "ef".repeat(32) };
+  expect(() => compareReports(first, { ...second, model })).toThrow(
+    /different models: expected the same sha256, got abababababab… .* and efefefefefef…/,
+  );
 });
 
 describe("quality is compared only where it may be", () => {
@@ -79,52 +71,23 @@ test("rows give both values and the difference", () => {
   expect(rows[0]).toMatchObject({ name: "file, bytes", difference: expect.stringMatching(/^\+/) });
 });
 
-test.each([
-  ["two language models", first, second],
-  ["the same run twice", first, first],
-  ["models measured by outputs", smallReport(), smallReport()],
-])("the page of %s stands alone", async (_, a, b) => {
-  const text = await renderComparison(a, b);
-  expect(await renderComparison(a, b)).toBe(text);
-  const read = text.replace(/<script>[\s\S]*<\/script>/, "");
-  expect(/(src|href)="(?!#)|url\(|@import|undefined|NaN/.exec(read)).toBeNull();
-  const { document } = parseHTML(text);
-  expect(document.querySelectorAll("h1")).toHaveLength(1);
-  expect(document.querySelectorAll("#bits svg.chart")).toHaveLength(4);
-});
-
-describe("what is no report is refused", () => {
-  test("another model", () => {
-    const model = { ...first.model, sha256: "ef".repeat(32) };
-    expect(() => compareReports(first, { ...second, model })).toThrow(
-      /different models: expected the same sha256, got abababababab… .* and efefefefefef…/,
-    );
+test("the paired rise of the loss has a difference where it is a rise", () => {
+  const riseOf = (from: number, to: number) => {
+    const [a, b] = [from, to].map((value): QuantizeReport => {
+      const quality = sampleQuality();
+      const nllIncrease = { value, low: value - 0.003, high: value + 0.003 };
+      return {
+        ...first,
+        quality: { ...quality, intervals: { ...quality.intervals, nllIncrease } },
+      };
+    });
+    const rows = comparisonRows(compareReports(a, b));
+    return rows.find(({ name }) => name === "rise of the loss, paired");
+  };
+  expect(riseOf(0.02, 0.05)).toMatchObject({
+    a: "0.0200 (0.0170 to 0.0230)",
+    b: "0.0500 (0.0470 to 0.0530)",
+    difference: "+150.0%",
   });
-
-  test.each([
-    [[], /expected an object/],
-    [{ command: "plan" }, /got that of "plan"/],
-    [{ hello: 1 }, /got another document/],
-    [{ ...first, version: 2 }, /expected version 1, got 2/],
-    [{ version: 1, command: "quantize", error: { code: "x" } }, /the run failed/],
-    [{ ...first, layers: [] }, /expected a list that is not empty at layers/],
-    [{ ...first, weights: "many" }, /expected a number at weights/],
-    [{ ...first, layers: [{ ...first.layers[0], bits: null }] }, /a number at layers\.\*\.bits/],
-    [{ ...first, quality: { kind: "language" } }, /a number at quality\.windows/],
-    [
-      { ...first, quality: { ...sampleQuality(), intervals: {} } },
-      /quality\.intervals\.perplexityFloat\.value/,
-    ],
-    [{ ...smallReport(), quality: { kind: "outputs", samples: 1 } }, /a list at quality\.outputs/],
-    [{ ...first, notices: undefined }, /a list at notices/],
-    [{ ...first, decision: { frontier: [{}] } }, /a number at decision\.frontier\.\*\.bytes/],
-  ])("%#", (value, message) => {
-    const path = "some.json";
-    expect(() => readReport(value, path)).toThrow(message);
-    expect(() => readReport(value, path)).toThrow(/^Cannot use "some\.json" as a report: /);
-  });
-
-  test("a good one comes back as it is", () => {
-    expect(readReport(JSON.parse(JSON.stringify(first)), "a.json")).toEqual(first);
-  });
+  expect(riseOf(0.001, 0.05)?.difference).toBe("");
 });

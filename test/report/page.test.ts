@@ -1,6 +1,7 @@
 import { parseHTML } from "linkedom";
 import { describe, expect, test } from "vitest";
 import { renderReport } from "../../src/report/index.ts";
+import { significant } from "../../src/report/page/numbers.ts";
 import { reasonOf } from "../../src/report/page/reasons.ts";
 import { appliedReport, sampleQuality, sampleReport, smallReport } from "./sample.ts";
 
@@ -55,6 +56,10 @@ describe.each(Object.entries(reports))("the page of %s", (_, report) => {
       expect(svg.getAttribute("aria-label")?.length).toBeGreaterThan(20);
       expect(svg.getAttribute("xmlns")).toBe("http://www.w3.org/2000/svg");
     }
+    for (const { tagName, attributes } of document.querySelectorAll("[aria-label], [tabindex]")) {
+      const names = [...attributes].map(({ name }) => name);
+      if (tagName !== "NAV") expect(names, tagName).toContain("role");
+    }
     for (const table of document.querySelectorAll("table")) {
       expect(table.querySelector("caption")?.textContent?.trim()).not.toBe("");
       for (const cell of table.querySelectorAll("th")) {
@@ -69,6 +74,10 @@ describe.each(Object.entries(reports))("the page of %s", (_, report) => {
     const { document } = await pageOf(report);
     const rows = [...document.querySelectorAll("#reasons tbody tr")];
     expect(rows).toHaveLength(report.layers.length);
+    const whole = [...document.querySelectorAll("#bits tbody th")];
+    expect(whole.map(({ textContent }) => textContent)).toEqual(
+      report.layers.map(({ name }) => name),
+    );
     for (const [at, { name, format }] of report.layers.entries()) {
       expect(rows[at].querySelector("th span")?.getAttribute("title")).toBe(name);
       expect(rows[at].textContent).toContain(format);
@@ -95,6 +104,28 @@ test("a language model's page has every section, others leave out what was not m
     ...last,
   ]);
   expect(await sectionsOf(appliedReport())).toEqual([result, bits, quality, reasons, ...last]);
+});
+
+test("every score can be read without pointing at it, beside its rank and with its unit", async () => {
+  const units = ["nats per token", "squared error", "squared error"];
+  const { scores } = sampleReport();
+  const scorers = (scores?.scorers ?? []).map((one, at) => ({ ...one, unit: units[at] }));
+  const report = sampleReport({ change: { scores: { format: "int3-b32", scorers } } });
+  const { document } = await pageOf(report);
+  const rows = [...document.querySelectorAll("#scores tbody tr")];
+  expect([scorers.length, rows.length]).toEqual([3, report.layers.length]);
+  for (const [at, row] of rows.entries()) {
+    const cells = [...row.querySelectorAll("td")].map(({ textContent }) => textContent);
+    for (const [column, { losses }] of scorers.entries()) {
+      const loss = losses[at];
+      expect(cells[column]).toMatch(loss === null ? /^–$/ : /^\d+ \(/);
+      if (loss !== null) expect(cells[column]).toContain(`(${significant(loss)})`);
+    }
+  }
+  const caption = document.querySelector("#scores figcaption")?.textContent;
+  expect(caption).toContain(
+    "in nats per token by measured-kl, in squared error by weight-error and output-error",
+  );
 });
 
 test("names from a model cannot become markup", async () => {

@@ -228,6 +228,20 @@ export function smallReport(): QuantizeReport {
   };
 }
 
+/** Another run on the first sample's model: one layer has more bits. */
+export function secondReport(): QuantizeReport {
+  const first = sampleReport();
+  return {
+    ...first,
+    output: { ...first.output, path: "other.onnx", bytes: first.output.bytes + 2048 },
+    weightBytes: first.weightBytes + 2048,
+    options: { ...first.options, budget: "4.2bpw" },
+    layers: first.layers.map((layer, at) =>
+      at === 3 ? { ...layer, format: "int8-b32", bits: 8, bytes: layer.bytes + 2048 } : layer,
+    ),
+  };
+}
+
 /** What a run with a saved plan leaves: nothing was decided, nothing compared. */
 export function appliedReport(): QuantizeReport {
   const base = sampleReport();

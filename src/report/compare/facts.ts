@@ -1,4 +1,5 @@
 /** The headline of a comparison, row by row: both values and what lies between them. */
+import type { LanguageQualityReport } from "../document.ts";
 import {
   change,
   decibel,
@@ -59,7 +60,7 @@ function qualityRows(a: ComparedRun, b: ComparedRun, comparable: boolean): Compa
   if (one.kind === "language" && other.kind === "language") {
     const of = (
       name: string,
-      key: "perplexityFloat" | "perplexityQuantized" | "klDivergence" | "topAgreement",
+      key: Exclude<keyof LanguageQualityReport["intervals"], "klDivergence999">,
       show: Show,
     ): ComparisonRow => {
       const [x, y] = [one.intervals[key], other.intervals[key]];
@@ -68,9 +69,15 @@ function qualityRows(a: ComparedRun, b: ComparedRun, comparable: boolean): Compa
       return { name, a: text(x), b: text(y), difference };
     };
     const three: Show = (value) => fixed(value, 3);
+    const rise = of("rise of the loss, paired", "nllIncrease", significant);
     return [
       of("perplexity, float", "perplexityFloat", three),
       of("perplexity, quantized", "perplexityQuantized", three),
+      {
+        ...rise,
+        // A percentage of what may be nothing says nothing.
+        difference: one.intervals.nllIncrease.low > 0 ? rise.difference : "",
+      },
       of("KL, nats per token", "klDivergence", significant),
       {
         ...of("same first choice", "topAgreement", (share) => percent(share)),

@@ -6,9 +6,16 @@ import type { Cell, TableColumn } from "./table.ts";
 
 export const layerColumn: TableColumn = { title: "layer", kind: "nowrap" };
 
-/** A layer's short name; the whole one where one points at it. */
+/** A layer's short name; the whole one where one points at it. The table of bits has it for those who do not point. */
 export const layerCell = ({ names, short }: Depth, at: number): Markup =>
-  html`<span title="${names[at]}">${short[at]}</span>`;
+  html`<span title="${names[at]}">${pathCell(short[at])}</span>`;
+
+/** For whole names. */
+export const pathColumn: TableColumn = { title: "layer", kind: "path" };
+
+/** A name that breaks between its parts where lines may break. */
+export const pathCell = (name: string): Markup =>
+  html`${name.split(/(?<=[/.])/).map((part, at) => (at > 0 ? html`<wbr>${part}` : part))}`;
 
 /** A format with the colour of its width, sorted by width. */
 export const formatCell = ({

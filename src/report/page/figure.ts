@@ -25,6 +25,8 @@ export interface LegendEntry {
     | "down"
     | "line"
     | "dashes"
+    | "dots"
+    | "dash-dots"
     | "star"
     | "diamond"
     | "rule";
@@ -55,6 +57,8 @@ const shapes: Readonly<Record<LegendEntry["mark"], Markup>> = {
   down: html`<path d="M0 4.5 4.5-3.5h-9z" fill="currentColor"/>`,
   line: html`<path d="M-11 0h22" stroke="currentColor" stroke-width="2.5"/>`,
   dashes: html`<path d="M-11 0h22" stroke="currentColor" stroke-width="2" stroke-dasharray="4 3"/>`,
+  dots: html`<path d="M-10 0h21" stroke="currentColor" stroke-width="2.5" stroke-linecap="round" stroke-dasharray="0 5"/>`,
+  "dash-dots": html`<path d="M-11 0h22" stroke="currentColor" stroke-width="2" stroke-dasharray="9 3 2 3"/>`,
   rule: html`<path d="M-11 0h22" stroke="currentColor" stroke-width="1"/>`,
   diamond: html`<path d="M0-6 4 0 0 6-4 0z" fill="currentColor"/>`,
   star: html`<path d="M0-6 1.6-1.9 6-1.9 2.4.8 3.7 5 0 2.5-3.7 5-2.4.8-6-1.9-1.6-1.9z" fill="currentColor"/>`,

@@ -1,14 +1,35 @@
 /**
  * What the page does with a script, and does without where there is none: tables sort by a click on a column's title,
- * and those that do not scroll are no stop of the tab key.
+ * those that do not scroll are no stop of the tab key, and what is closed is opened for the printer.
  * Plain text for the page, so it is written for browsers. The page's own policy allows this script and no other.
  */
 import { createHash } from "node:crypto";
 
 export const script = `
-for (const frame of document.querySelectorAll(".scroll")) {
-  if (frame.scrollWidth > 0 && frame.scrollWidth <= frame.clientWidth) frame.removeAttribute("tabindex");
-}
+// A frame that fits is no stop and no region: its table has a name of its own. Windows and letters change their size.
+const stops = new ResizeObserver((entries) => {
+  for (const frame of new Set(entries.map(({ target }) => target.closest(".scroll")))) {
+    if (frame.clientWidth === 0) continue;
+    const scrolls = frame.scrollWidth > frame.clientWidth;
+    const label = frame.querySelector("caption").textContent;
+    for (const [name, value] of [["role", "region"], ["tabindex", "0"], ["aria-label", label]]) {
+      if (scrolls) frame.setAttribute(name, value);
+      else frame.removeAttribute(name);
+    }
+  }
+});
+for (const part of document.querySelectorAll(".scroll, .scroll > table")) stops.observe(part);
+// For browsers that do not know ::details-content, with which the style sheet opens them on paper.
+const opened = [];
+addEventListener("beforeprint", () => {
+  for (const part of document.querySelectorAll("details:not([open])")) {
+    part.open = true;
+    opened.push(part);
+  }
+});
+addEventListener("afterprint", () => {
+  for (const part of opened.splice(0)) part.open = false;
+});
 for (const table of document.querySelectorAll("table[data-sortable]")) {
   const heads = [...table.tHead.rows[0].cells];
   const body = table.tBodies[0];

@@ -1,6 +1,10 @@
 /**
  * The page's style sheet: one column on a phone, words beside figures on a desktop, dark where the reader's system is,
  * plain on paper. Text has a contrast of at least 4.5 on its ground; marks that carry a meaning at least 3.
+ *
+ * Paper has everything, what is closed on the screen too: there is nothing to open or to point at, and whole names and
+ * losses are in tables only. Chromium repeats the head of a table on every sheet only where no box of a button is in it.
+ * Where a system forces its colours, marks that are nothing but a colour keep theirs.
  */
 export const style = `
 :root {
@@ -47,14 +51,13 @@ main > section > * { min-width: 0; }
   main > section.split { display: grid; grid-template-columns: 16rem minmax(0, 1fr); column-gap: 2.5rem; align-items: start; }
   main > section.split > .below { grid-column: 1 / -1; margin-top: 1rem; }
 }
-.tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(10rem, 100%), 1fr)); gap: 1px; margin: 0 0 2rem; padding: 1px; background: var(--line); border-radius: 0.5rem; overflow: hidden; }
-.tiles > div { background: var(--card); padding: 1rem 1.1rem; }
+.tiles { display: flex; flex-wrap: wrap; gap: 1px; margin: 0 0 2rem; padding: 1px; background: var(--line); border-radius: 0.5rem; overflow: hidden; }
+.tiles > div { flex: 1 1 10rem; background: var(--card); padding: 1rem 1.1rem; }
 .tiles dt { font-size: 0.8125rem; }
 .tiles dd { margin: 0.15rem 0 0; font-size: 0.8125rem; color: var(--soft); }
 .tiles dd strong { display: block; font-size: 1.6rem; line-height: 1.25; letter-spacing: -0.02em; color: var(--ink); font-weight: 650; font-variant-numeric: tabular-nums; }
 .tiles .bar { display: block; height: 6px; margin: 0.45rem 0 0.35rem; background: var(--line); border-radius: 3px; overflow: hidden; }
 .tiles .bar i { display: block; height: 100%; background: var(--plan); min-width: 2px; }
-@media (max-width: 32rem) { .tiles > div:last-child:nth-child(odd) { grid-column: 1 / -1; } }
 .promises { margin: 0; padding: 0; list-style: none; display: grid; gap: 0.6rem; max-width: 52rem; }
 .promises li { display: grid; grid-template-columns: 6.5rem minmax(0, 1fr); gap: 0.75rem; }
 .mark { font-weight: 650; white-space: nowrap; }
@@ -93,6 +96,8 @@ td small { display: block; color: var(--soft); font-size: 0.8125rem; }
 .number { text-align: right; white-space: nowrap; }
 td.words { min-width: 15rem; }
 th.nowrap, td.nowrap { white-space: nowrap; }
+.nowrap wbr { display: none; }
+tbody .path { min-width: 13rem; overflow-wrap: anywhere; }
 thead button { all: unset; cursor: pointer; color: inherit; }
 thead button:focus-visible { outline: 3px solid var(--focus); outline-offset: 2px; }
 thead button::after { content: " ↕"; color: var(--edge); }
@@ -111,6 +116,11 @@ pre { margin: 0 0 1rem; padding: 0.75rem 1rem; background: var(--card); border: 
 code { font: 0.9em ui-monospace, "SF Mono", Menlo, Consolas, monospace; overflow-wrap: anywhere; }
 .list { margin: 0; padding-left: 1.1rem; } .list li { margin-bottom: 0.4rem; }
 footer { padding-block: 1.5rem 3rem; color: var(--soft); font-size: 0.8125rem; }
+@media (forced-colors: active) {
+  .shares i, .chip, .tiles .bar, .gauge { forced-color-adjust: none; }
+  .scroll { background: none; }
+}
+@page { margin: 14mm; }
 @media print {
   :root { color-scheme: light; --paper: #fff; --card: #fff; --ink: #000; --soft: #444; --line: #ccc; --edge: #777;
     --plan: #0a4fb8; --other: #9c390c; --third: #0a6a4f; --good: #0a6a4f; --bad: #a1211a;
@@ -123,8 +133,19 @@ footer { padding-block: 1.5rem 3rem; color: var(--soft); font-size: 0.8125rem; }
   main > section.split { display: block; }
   .drawing.wide { display: block; } .drawing.narrow { display: none; }
   .scroll { overflow: visible; background: none; }
+  details::details-content { content-visibility: visible; }
+  summary { list-style: none; }
+  summary::-webkit-details-marker { display: none; }
+  table { font-size: 8.5pt; line-height: 1.35; }
+  th, td { padding-block: 0.12rem; }
+  thead th, thead th.number, tbody th.nowrap { white-space: normal; }
+  .nowrap wbr { display: inline; }
+  tbody th { min-width: 9rem; overflow-wrap: anywhere; }
+  td.words { min-width: 10rem; }
+  thead button { display: contents; }
   thead button::after { content: none !important; }
-  figure, tr, .tiles, .promises li { break-inside: avoid; }
-  h2, h3, thead { break-after: avoid; }
+  .tiles > div { flex-basis: 8rem; padding-inline: 0.8rem; }
+  figure, thead, tr, .tiles, .promises li { break-inside: avoid; }
+  h2, h3, summary, thead { break-after: avoid; }
 }
 `;

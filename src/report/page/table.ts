@@ -5,7 +5,7 @@ export interface TableColumn {
   readonly title: string;
   readonly align?: "right";
   /** Extra class of its cells. */
-  readonly kind?: "words" | "nowrap";
+  readonly kind?: "words" | "nowrap" | "path";
 }
 
 /** A cell; with `order` the script sorts by that number instead of the text. */

@@ -1,6 +1,6 @@
 /** How many bits each layer got, and how much of the file that is. */
 import { linearTicks, plainTick } from "../axes.ts";
-import { layerCell, layerColumn } from "../cells.ts";
+import { pathCell, pathColumn } from "../cells.ts";
 import { bitsColour } from "../colours.ts";
 import { type Depth, middle } from "../depth.ts";
 import { depthChart } from "../depth-chart.ts";
@@ -33,7 +33,7 @@ ${figure(pen, {
   data: {
     caption: "Format and size of every layer",
     columns: [
-      layerColumn,
+      pathColumn,
       { title: "operator" },
       { title: "[N, K]", align: "right" },
       { title: "format", kind: "nowrap" },
@@ -41,8 +41,8 @@ ${figure(pen, {
       { title: "bytes", align: "right" },
       { title: "SQNR", align: "right" },
     ],
-    rows: layers.map(({ opType, shape, format, bits, bytes, sqnrDb }, at) => [
-      layerCell(depth, at),
+    rows: layers.map(({ name, opType, shape, format, bits, bytes, sqnrDb }) => [
+      pathCell(name),
       opType,
       `[${shape.join(", ")}]`,
       format,

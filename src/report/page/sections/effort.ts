@@ -20,7 +20,7 @@ ${factList(memoryFacts(report))}`;
 }
 
 /** Stages that take less than this have no row. */
-const shownMs = 20;
+export const shownMs = 20;
 
 function timeTable({ timings, preflight }: QuantizeReport) {
   const seconds = preflight?.seconds ?? {};

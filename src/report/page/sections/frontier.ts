@@ -66,9 +66,22 @@ export interface Decided {
   readonly decision: DecisionReport;
 }
 
-/** The first run solid, a second one dashed. */
-export function frontierChart(runs: readonly Decided[]): Chart {
-  const points = runs.map(({ report, decision }, run) => {
+/** Bits per weight from the left of a chart to its right. */
+export interface BitsRange {
+  readonly left: number;
+  readonly right: number;
+}
+
+/** Everything that is decided in the runs; float formats are far to the right of that. */
+export function bitsRange(runs: readonly Decided[]): BitsRange {
+  const points = pointsOf(runs);
+  const bits = drawnPoints(points).map((point) => point.bits);
+  const far = Math.max(10, ...points.map(({ budget }) => 1.5 * budget));
+  return { left: Math.min(...bits), right: Math.min(Math.max(...bits), far) };
+}
+
+const pointsOf = (runs: readonly Decided[]) =>
+  runs.map(({ report, decision }, run) => {
     const place = ({ bytes, loss }: { readonly bytes: number; readonly loss: number }) => ({
       bits: (8 * bytes) / report.weights,
       loss,
@@ -81,17 +94,21 @@ export function frontierChart(runs: readonly Decided[]): Chart {
       written: place(decision.written),
     };
   });
-  const drawn = points.flatMap(({ frontier, uniform, written }) => [
-    ...frontier,
-    ...uniform,
-    written,
-  ]);
-  // Float formats are far to the right of everything that is decided here.
-  const right = Math.min(
-    Math.max(...drawn.map(({ bits }) => bits)),
-    Math.max(10, ...points.map(({ budget }) => 1.5 * budget)),
-  );
-  const left = Math.min(...drawn.map(({ bits }) => bits));
+
+const drawnPoints = (points: ReturnType<typeof pointsOf>) =>
+  points.flatMap(({ frontier, uniform, written }) => [...frontier, ...uniform, written]);
+
+/**
+ * The first run solid, a second one dashed.
+ *
+ * @param range - that of several charts which are to be read across.
+ */
+export function frontierChart(
+  runs: readonly Decided[],
+  { left, right }: BitsRange = bitsRange(runs),
+): Chart {
+  const points = pointsOf(runs);
+  const drawn = drawnPoints(points);
   const visible = drawn.filter(({ bits }) => bits <= right);
   const domain = logDomain(visible.map(({ loss }) => loss));
   const from = Math.max(0, left - (right - left) * 0.03);

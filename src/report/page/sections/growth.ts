@@ -9,34 +9,33 @@ import { html } from "../html.ts";
 import { counted, fixed, percent, significant } from "../numbers.ts";
 import type { Chart } from "../plots.ts";
 import type { PageInput, Section } from "../section.ts";
+import type { Cell } from "../table.ts";
 
-interface Series {
+/** Share of the energy of each layer's input that is error; null where that is not measured. */
+export type ErrorShares = readonly (number | null)[];
+
+/** One curve. */
+export interface GrowthCurve {
   readonly name: string;
   readonly colour: string;
-  readonly isDashed: boolean;
-  /** Share of the energy of each layer's input that is error; null where that is not measured. */
-  readonly shares: readonly (number | null)[];
+  readonly mark: keyof typeof dashes;
+  /** Its points are rings. */
+  readonly isHollow: boolean;
+  readonly shares: ErrorShares;
 }
+
+const dashes = { line: null, dashes: "6 4", dots: "0 5", "dash-dots": "8 5 0 5" } as const;
 
 export function growthSection({ report, depth, pen }: PageInput): Section | null {
   const { propagation, errorGrowth } = report;
   if (!propagation) return null;
-  const series = seriesOf(propagation, errorGrowth, depth);
-  const values = series.flatMap(({ shares }) =>
-    shares.filter((share) => share !== null && share > 0),
-  );
+  const series = curvesOf(propagation, errorGrowth, depth);
   const say = html`<p>${resultSentence(propagation, report)}</p>
 <p class="soft">${howSentence(propagation)}</p>`;
   const show = html`${
-    values.length > 1
+    canBeDrawn(series)
       ? figure(pen, {
-          legend: series.map(
-            ({ name, colour, isDashed }): LegendEntry => ({
-              mark: isDashed ? "dashes" : "line",
-              colour,
-              text: name,
-            }),
-          ),
+          legend: growthLegend(series),
           panels: [{ chart: growthChart(series, depth) }],
           caption: captionOf(errorGrowth),
           data: {
@@ -52,40 +51,69 @@ export function growthSection({ report, depth, pen }: PageInput): Section | null
             hideCaption: true,
           },
         })
-      : html`<p>Nothing drifts in front of any layer of this model, so there is no growth to draw.</p>`
+      : html`<p>${nothingDrifts}</p>`
   }`;
   return { id: "growth", title: "Error growth through the network", say, show };
 }
 
-function seriesOf(
+/** Said where there is no curve. */
+export const nothingDrifts =
+  "Nothing drifts in front of any layer of this model, so there is no growth to draw.";
+
+/** A curve takes two points, and a logarithmic scale has no zero. */
+export const canBeDrawn = (curves: readonly GrowthCurve[]): boolean =>
+  curves.flatMap(({ shares }) => shares.filter((share) => share !== null && share > 0)).length > 1;
+
+/** What is known of the error in front of each layer: of layers rounded one after the other, and one by one. */
+export function errorShares(
   { layers }: PropagationReport,
   growth: ErrorGrowthReport | null,
   { names }: Depth,
-): Series[] {
-  const own = new Map(layers.map((entry) => [entry.layer, entry.relativeDrift]));
-  const asRounded: Series = {
-    name: "layer after layer",
-    colour: "var(--plan)",
-    isDashed: false,
-    shares: names.map((name) => own.get(name) ?? null),
-  };
-  if (!growth) return [asRounded];
+): { readonly sequential: ErrorShares; readonly oneShot: ErrorShares | null } {
+  if (!growth) {
+    const own = new Map(layers.map((entry) => [entry.layer, entry.relativeDrift]));
+    return { sequential: names.map((name) => own.get(name) ?? null), oneShot: null };
+  }
   const measured = new Map(growth.layers.map((entry) => [entry.layer, entry]));
   const pick = (key: "sequential" | "oneShot") =>
     names.map((name) => measured.get(name)?.[key] ?? null);
-  const oneShot: Series = {
-    name: "one by one",
-    colour: "var(--other)",
-    isDashed: true,
-    shares: pick("oneShot"),
+  const oneShot = pick("oneShot");
+  return {
+    sequential: pick("sequential"),
+    oneShot: oneShot.some((share) => share !== null) ? oneShot : null,
   };
-  return [
-    { ...asRounded, shares: pick("sequential") },
-    ...(oneShot.shares.some((share) => share !== null) ? [oneShot] : []),
-  ];
 }
 
-function resultSentence({ loss, written }: PropagationReport, { gate }: QuantizeReport): string {
+function curvesOf(
+  propagation: PropagationReport,
+  growth: ErrorGrowthReport | null,
+  depth: Depth,
+): GrowthCurve[] {
+  const { sequential, oneShot } = errorShares(propagation, growth, depth);
+  const rounded: GrowthCurve = {
+    name: "layer after layer",
+    colour: "var(--plan)",
+    mark: "line",
+    isHollow: false,
+    shares: sequential,
+  };
+  if (!oneShot) return [rounded];
+  const alone = {
+    name: "one by one",
+    colour: "var(--other)",
+    mark: "dashes",
+    isHollow: true,
+  } as const;
+  return [rounded, { ...alone, shares: oneShot }];
+}
+
+export const growthLegend = (curves: readonly GrowthCurve[]): LegendEntry[] =>
+  curves.map(({ name, colour, mark }) => ({ mark, colour, text: name }));
+
+export function resultSentence(
+  { loss, written }: PropagationReport,
+  { gate }: Pick<QuantizeReport, "gate">,
+): string {
   const unit = gate ? ` ${gate.unit}` : "";
   if (!loss) {
     return "Layers were rounded one after the other, each against what the layers before it really give.";
@@ -102,39 +130,48 @@ function howSentence({ correction, layers, resumed }: PropagationReport): string
   return `Correction ${correction} moved the weights of ${moved} of ${counted(layers.length, "layer")} against the error that reached them.${again}`;
 }
 
-function captionOf(growth: ErrorGrowthReport | null): string {
-  const what =
-    "Share of the energy of each layer's input that is error, Σ‖x − x̂‖² / Σ‖x‖², when all layers before it are quantized";
-  return growth
-    ? `${what}, measured on ${counted(growth.samples, "sample")} of the gate split, which neither calibration nor search has seen. Both models have the same formats.`
-    : `${what}, measured on the calibration data while the layers were being rounded.`;
-}
+/** What the curves show. */
+export const shareWords =
+  "Share of the energy of each layer's input that is error, Σ‖x − x̂‖² / Σ‖x‖², when all layers before it are quantized";
 
-function rowsOf({ layers }: PropagationReport, depth: Depth, series: readonly Series[]) {
+/** "measured on …". */
+export const measuredWhere = (growth: ErrorGrowthReport | null): string =>
+  growth
+    ? `measured on ${counted(growth.samples, "sample")} of the gate split, which neither calibration nor search has seen`
+    : "measured on the calibration data while the layers were being rounded";
+
+const captionOf = (growth: ErrorGrowthReport | null): string =>
+  `${shareWords}, ${measuredWhere(growth)}.${growth ? " Both models have the same formats." : ""}`;
+
+function rowsOf({ layers }: PropagationReport, depth: Depth, series: readonly GrowthCurve[]) {
   const notes = new Map(layers.map((entry) => [entry.layer, entry]));
   return depth.names.map((name, at) => {
     const note = notes.get(name);
     return [
       layerCell(depth, at),
-      ...series.map(({ shares }) =>
-        valueCell(shares[at], (share) => (share === 0 ? "none" : shareText(share))),
-      ),
+      ...shareCells(series, at),
       note ? fixed(note.alpha, 2) : "–",
       note && note.alpha > 0 ? significant(note.damping, 2) : "–",
     ];
   });
 }
 
+/** One cell per curve. */
+export const shareCells = (curves: readonly GrowthCurve[], at: number): Cell[] =>
+  curves.map(({ shares }) =>
+    valueCell(shares[at], (share) => (share === 0 ? "none" : shareText(share))),
+  );
+
 /** "0.012%", with as many digits as it takes. */
-function shareText(share: number): string {
+export function shareText(share: number): string {
   const hundredths = 100 * share;
   return hundredths >= 0.1
     ? percent(share, hundredths < 10 ? 2 : 1)
     : `${significant(hundredths, 2)}%`;
 }
 
-function growthChart(series: readonly Series[], depth: Depth): Chart {
-  const points = series.map(({ shares }) =>
+export function growthChart(curves: readonly GrowthCurve[], depth: Depth): Chart {
+  const points = curves.map(({ shares }) =>
     shares.flatMap((share, at) =>
       share !== null && share > 0 ? [{ at: middle(at), share, index: at }] : [],
     ),
@@ -142,7 +179,7 @@ function growthChart(series: readonly Series[], depth: Depth): Chart {
   type Point = (typeof points)[number][number];
   const domain = logDomain(points.flat().map(({ share }) => share));
   return depthChart(depth, {
-    label: `Line chart: share of error in the input of each layer, ${series.map(({ name }) => name).join(" and ")}, logarithmic, along ${counted(depth.names.length, "layer")}.`,
+    label: `Line chart: share of error in the input of each layer, ${curves.map(({ name }) => name).join(" and ")}, logarithmic, along ${counted(depth.names.length, "layer")}.`,
     height: 260,
     y: { type: "log", domain },
     values: {
@@ -152,19 +189,19 @@ function growthChart(series: readonly Series[], depth: Depth): Chart {
       label: "error in the input",
     },
     marks: (plot, room) =>
-      series.map(({ colour, isDashed, name }, at) => [
+      curves.map(({ colour, mark, isHollow, name }, at) => [
         plot.line(points[at], {
           x: "at",
           y: "share",
           stroke: colour,
           strokeWidth: 2.25,
-          ...(isDashed ? { strokeDasharray: "6 4" } : {}),
+          ...(mark === "line" ? {} : { strokeDasharray: dashes[mark] }),
         }),
         plot.dot(points[at], {
           x: "at",
           y: "share",
           r: Math.min(3.2, Math.max(1, room / 4)),
-          fill: isDashed ? "var(--paper)" : colour,
+          fill: isHollow ? "var(--paper)" : colour,
           stroke: colour,
           title: ({ index, share }: Point) => `${depth.names[index]}\n${name}: ${shareText(share)}`,
         }),

@@ -62,14 +62,17 @@ export function headline(report: QuantizeReport): Markup {
 <dl class="tiles">
 ${sizeTiles(report)}${qualityTiles(report)}</dl>
 <h3>Promises</h3>
-<ul class="promises">
-${promises(report).map(
-  ({ mark, text }) =>
-    html`<li><span class="mark ${mark}">${marks[mark]}</span><span>${text}</span></li>\n`,
-)}</ul>
+${promiseList(report)}
 </section>
 `;
 }
+
+/** Whether the budget, the gate and the bounds hold. */
+export const promiseList = (report: QuantizeReport): Markup => html`<ul class="promises">
+${promises(report).map(
+  ({ mark, text }) =>
+    html`<li><span class="mark ${mark}">${marks[mark]}</span><span>${text}</span></li>\n`,
+)}</ul>`;
 
 const tile = (label: string, value: string, note: Part, share?: number): Markup =>
   html`<div><dt>${label}</dt><dd><strong>${value}</strong>${

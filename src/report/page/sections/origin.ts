@@ -11,7 +11,7 @@ export function originSection({ report }: PageInput): Section {
   const show = html`${
     commandLine === null
       ? html`<p class="soft">Made by a call of the library, bitloom ${bitloom}.</p>`
-      : html`<pre tabindex="0" aria-label="Command line"><code>${commandLine}</code></pre>`
+      : html`<pre><code>${commandLine}</code></pre>`
   }
 ${factList(fileFacts(report))}
 <details><summary>All options</summary>
@@ -45,8 +45,8 @@ function fileFacts(report: QuantizeReport): [string, Part][] {
 const words = (name: string): string =>
   name.replace(/[A-Z]/g, (letter) => ` ${letter.toLowerCase()}`);
 
-function optionText(value: unknown): string {
+export function optionText(value: unknown): string {
   if (Array.isArray(value)) return value.length > 0 ? value.join(", ") : "none";
-  if (value === null || value === undefined) return "none";
+  if (value === null || value === undefined) return "not given";
   return typeof value === "object" ? JSON.stringify(value) : String(value);
 }

@@ -21,7 +21,10 @@ export function reasonsSection({ report, depth, pen }: PageInput): Section {
   const table = reasonTable(report, depth);
   const words =
     layers.length > openRows
-      ? detailsTable(`Why each of the ${grouped(layers.length)} layers has its format`, table)
+      ? detailsTable(`Why each of the ${grouped(layers.length)} layers has its format`, {
+          ...table,
+          hideCaption: true,
+        })
       : dataTable(table);
   const say = decision
     ? html`<p>${priceSentence(price, scoreUnit, report)}</p>

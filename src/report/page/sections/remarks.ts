@@ -1,6 +1,7 @@
 /** What changed the result without stopping it, and what stayed in float, with reasons. */
 import type { Notice } from "../../../core/events.ts";
 import type { SkippedNode } from "../../../core/layer.ts";
+import { pathCell } from "../cells.ts";
 import { html, type Markup } from "../html.ts";
 import { counted, grouped } from "../numbers.ts";
 import type { PageInput, Section } from "../section.ts";
@@ -24,8 +25,12 @@ export function remarksSection({ report }: PageInput): Section {
   };
 }
 
-/** Equal notices once; the layers they are about follow. */
-function noticeList(notices: readonly Notice[]): Markup | null {
+/**
+ * Equal notices once; the layers they are about follow.
+ *
+ * @param whose - added to the headings where a page has several such lists.
+ */
+export function noticeList(notices: readonly Notice[], whose = ""): Markup | null {
   const groups = new Map<
     string,
     { readonly message: string; readonly layers: string[]; count: number }
@@ -38,7 +43,7 @@ function noticeList(notices: readonly Notice[]): Markup | null {
     groups.set(key, group);
   }
   if (groups.size === 0) return null;
-  return html`<h3>Notices</h3>
+  return html`<h3>Notices${whose}</h3>
 <ul class="list">${[...groups.values()].map(
     ({ message, layers, count }) =>
       html`<li>${message}${
@@ -49,7 +54,8 @@ function noticeList(notices: readonly Notice[]): Markup | null {
   )}</ul>`;
 }
 
-function skippedTable(skipped: readonly SkippedNode[]): Markup | null {
+/** @param whose - added to the headings where a page has several such tables. */
+export function skippedTable(skipped: readonly SkippedNode[], whose = ""): Markup | null {
   if (skipped.length === 0) return null;
   const groups = new Map<
     string,
@@ -62,9 +68,9 @@ function skippedTable(skipped: readonly SkippedNode[]): Markup | null {
     groups.set(`${opType} ${general}`, group);
   }
   const sorted = [...groups.values()].sort((a, b) => b.count - a.count);
-  return html`<h3>Left in float</h3>
+  return html`<h3>Left in float${whose}</h3>
 ${dataTable({
-  caption: "Nodes left in float, by reason",
+  caption: `Nodes left in float${whose}, by reason`,
   columns: [
     { title: "operator" },
     { title: "nodes", align: "right" },
@@ -74,13 +80,13 @@ ${dataTable({
   hideCaption: true,
 })}
 ${detailsTable("Every node", {
-  caption: "Every node left in float",
+  caption: `Every node left in float${whose}`,
   columns: [
     { title: "node", kind: "nowrap" },
     { title: "operator" },
     { title: "reason", kind: "words" },
   ],
-  rows: skipped.map(({ name, opType, reason }) => [name, opType, reason]),
+  rows: skipped.map(({ name, opType, reason }) => [pathCell(name), opType, reason]),
   hideCaption: true,
 })}`;
 }

@@ -4,9 +4,21 @@ import { layerCell, layerColumn } from "../cells.ts";
 import { type Depth, depthMarks, depthScale, marginBottom, marginRight } from "../depth.ts";
 import { figure } from "../figure.ts";
 import { html } from "../html.ts";
-import { counted, fixed, significant } from "../numbers.ts";
+import { counted, fixed, grouped, significant } from "../numbers.ts";
 import type { Chart } from "../plots.ts";
 import type { PageInput, Section } from "../section.ts";
+import type { Cell } from "../table.ts";
+
+/** One scorer's losses in the order of the layers, and what is said above its strip. */
+export interface RankedScorer {
+  readonly name: string;
+  readonly unit: string;
+  readonly losses: readonly (number | null)[];
+  readonly text: string;
+}
+
+/** 0 for the layer with least loss to 1 for that with most; null where a scorer does not know the layer. */
+export type Ranks = readonly (number | null)[];
 
 export function scoresSection({ report, depth, pen }: PageInput): Section | null {
   const { scores } = report;
@@ -15,33 +27,63 @@ export function scoresSection({ report, depth, pen }: PageInput): Section | null
   const say = html`<p>${agreement(scores)}</p>
 <p class="soft">All of them judged every layer in <code>${scores.format}</code>, the format most layers have. Those that need no further run of the model are compared.</p>`;
   const show = figure(pen, {
-    panels: [{ chart: strips(scores, ranks, depth) }],
-    caption:
-      "One strip per scorer, one cell per layer: the fuller the colour, the more the scorer fears for that layer among all. Correlations are Spearman's, with the scorer that decided.",
+    panels: [{ chart: strips(scores.scorers.map(withText), ranks, depth) }],
+    caption: `One strip per scorer, one cell per layer: the fuller the colour, the more the scorer fears for that layer among all. Correlations are Spearman's, with the scorer that decided. The table has the losses too, ${unitWords(scores)}.`,
     data: {
-      caption: `Rank of each layer in ${scores.format}, 1 where the scorer expects most damage`,
+      caption: `Rank of each layer in ${scores.format}, 1 where the scorer expects most damage, with the loss it expects`,
       columns: [
         layerColumn,
         ...scores.scorers.map(({ name }) => ({ title: name, align: "right" }) as const),
       ],
       rows: depth.names.map((_, at) => [
         layerCell(depth, at),
-        ...scores.scorers.map(({ losses, unit }, scorer) => {
-          const loss = losses[at];
-          if (loss === null || loss === undefined) return { show: "–", order: 1e9 };
-          const rank = ranks[scorer].filter((share) => share !== null).length;
-          const place = Math.round((1 - (ranks[scorer][at] ?? 0)) * (rank - 1)) + 1;
-          return {
-            show: html`<span title="${significant(loss)} ${unit}">${place}</span>`,
-            order: place,
-          };
-        }),
+        ...scores.scorers.map((scorer, row) => placeCell(scorer, ranks[row], at)),
       ]),
       sortable: true,
       hideCaption: true,
     },
   });
   return { id: "scores", title: "The scores beside each other", say, show };
+}
+
+const withText = (scorer: ScoreComparison["scorers"][number], row: number): RankedScorer => {
+  const { name, rankCorrelation } = scorer;
+  const text =
+    row === 0
+      ? `${name}, which decided`
+      : `${name}, ${rankCorrelation === null ? "too few layers to correlate" : `rank correlation ${fixed(rankCorrelation, 2)}`}`;
+  return { ...scorer, text };
+};
+
+/** 1 for the layer with most loss. */
+export function placeOf(ranks: Ranks, at: number): number {
+  const known = ranks.filter((share) => share !== null).length;
+  return Math.round((1 - (ranks[at] ?? 0)) * (known - 1)) + 1;
+}
+
+/** A layer's place, and the loss that gave it: "3 (0.0123)". */
+export function placeCell(
+  { losses }: Pick<RankedScorer, "losses">,
+  ranks: Ranks,
+  at: number,
+): Cell {
+  const loss = losses[at];
+  if (loss === null || loss === undefined) return { show: "–", order: 1e9 };
+  const place = placeOf(ranks, at);
+  return {
+    show: html`${grouped(place)} <span class="soft">(${significant(loss)})</span>`,
+    order: place,
+  };
+}
+
+/** "in nats per token by a, in squared output error by b and c". */
+function unitWords({ scorers }: ScoreComparison): string {
+  const units = [...new Set(scorers.map(({ unit }) => unit))];
+  const named = units.map((unit) => {
+    const names = scorers.filter((scorer) => scorer.unit === unit).map(({ name }) => name);
+    return `in ${unit} by ${names.join(" and ")}`;
+  });
+  return units.length === 1 ? `in ${units[0]}` : named.join(", ");
 }
 
 function agreement({ scorers }: ScoreComparison): string {
@@ -59,7 +101,7 @@ function agreement({ scorers }: ScoreComparison): string {
 }
 
 /** 0 for the layer with least loss to 1 for that with most; ties share the mean. null stays null. */
-function ranksOf(losses: readonly (number | null)[]): (number | null)[] {
+export function ranksOf(losses: readonly (number | null)[]): Ranks {
   const known = losses.filter((loss) => loss !== null).sort((a, b) => a - b);
   return losses.map((loss) => {
     if (loss === null) return null;
@@ -71,18 +113,12 @@ function ranksOf(losses: readonly (number | null)[]): (number | null)[] {
 
 const rowHeight = 46;
 
-function strips(
-  { scorers }: ScoreComparison,
-  ranks: readonly (readonly (number | null)[])[],
+export function strips(
+  scorers: readonly RankedScorer[],
+  ranks: readonly Ranks[],
   depth: Depth,
 ): Chart {
-  const rows = scorers.map(({ name, rankCorrelation }, row) => ({
-    row,
-    text:
-      row === 0
-        ? `${name}, which decided`
-        : `${name}, ${rankCorrelation === null ? "too few layers to correlate" : `rank correlation ${fixed(rankCorrelation, 2)}`}`,
-  }));
+  const rows = scorers.map(({ text }, row) => ({ row, text }));
   const cells = ranks.flatMap((shares, row) =>
     shares.flatMap((share, at) => (share === null ? [] : [{ row, at, share }])),
   );
