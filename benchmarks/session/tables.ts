@@ -27,29 +27,30 @@ export function productsTable(results: ByNode): string {
   return markdownTable(["ms", ...libraries], rows, [false, true, true, true]);
 }
 
-/** Tokens per second of whole models on one thread, all libraries on the same file. */
+/** Who runs which form of a model's file: all the same one, and onnxruntime-node also the one that is made for it. */
+const runs = [
+  { head: "bitloom", library: "bitloom", target: "portable" },
+  { head: "web", library: "onnxruntime-web", target: "portable" },
+  { head: "node", library: "onnxruntime-node", target: "portable" },
+  { head: "node, `ort`", library: "onnxruntime-node", target: "ort" },
+];
+
+/** Tokens per second of whole models on one thread. */
 export function sessionsTable(results: ByNode): string {
+  const phases = ["prefill", "decode"];
   const rows = Object.entries(results).flatMap(([node, lines]) =>
     [...new Set(lines.map(({ key }) => String(key.model)))].map((model) => [
-      model,
-      node,
-      ...["prefill", "decode"].flatMap((phase) =>
-        libraries.map((library) => {
-          const target = "portable";
+      `${model}, Node ${node}`,
+      ...phases.flatMap((phase) =>
+        runs.map(({ library, target }) => {
           const line = find(lines, { model, library, target, phase, threads: 1 });
-          return line ? Number(figureValue(line.figures.tokensPerSecond).toPrecision(3)) : "–";
+          return line ? `${Number(figureValue(line.figures.tokensPerSecond).toPrecision(3))}` : "–";
         }),
       ),
     ]),
   );
-  const heads = ["prompt", "decode"].flatMap((phase) =>
-    ["bitloom", "web", "node"].map((library) => `${phase}, ${library}`),
-  );
-  return markdownTable(
-    ["model", "Node", ...heads],
-    rows.map((cells) => cells.map(String)),
-    [false, true, ...heads.map(() => true)],
-  );
+  const heads = phases.flatMap((phase) => runs.map(({ head }) => `${phase}: ${head}`));
+  return markdownTable(["tokens per second", ...heads], rows, [false, ...heads.map(() => true)]);
 }
 
 const find = (lines: readonly ResultLine[], entries: Readonly<Record<string, unknown>>) =>
