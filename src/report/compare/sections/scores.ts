@@ -1,4 +1,5 @@
 /** Where the scorers that decided put the layers: two orders, and how much they have in common. */
+import { spearman } from "../../../math/metrics.ts";
 import type { QuantizeReport } from "../../document.ts";
 import { layerCell, layerColumn } from "../../page/cells.ts";
 import type { Depth } from "../../page/depth.ts";
@@ -10,7 +11,6 @@ import {
   placeCell,
   placeOf,
   type RankedScorer,
-  type Ranks,
   ranksOf,
   strips,
 } from "../../page/sections/scores.ts";
@@ -22,7 +22,7 @@ export function scoresSection({ a, b, depth, pen }: PairInput): Section | null {
   const [one, other] = [decidingScorer(a, depth), decidingScorer(b, depth)];
   if (!one || !other || depth.names.length < 3) return null;
   const common = inCommon(one.losses, other.losses);
-  const correlation = rankCorrelation(common[0], common[1]);
+  const correlation = rankCorrelation(common);
   const strip = (run: string, { name, unit, losses }: Scored, after: string): RankedScorer => ({
     ...{ name: `${name} of ${run}`, unit, losses },
     text: `${run}: ${name}${after}`,
@@ -88,18 +88,11 @@ function inCommon(a: Losses, b: Losses): [Losses, Losses] {
   return [only(a), only(b)];
 }
 
-/** Spearman's: the correlation of the ranks. null for fewer than three layers, or where one side has but one rank. */
-function rankCorrelation(a: Losses, b: Losses): number | null {
-  const centred = (ranks: Ranks) => {
-    const known = ranks.filter((rank) => rank !== null);
-    const mean = known.reduce((sum, rank) => sum + rank, 0) / known.length;
-    return known.map((rank) => rank - mean);
-  };
-  const [x, y] = [centred(ranksOf(a)), centred(ranksOf(b))];
-  const product = (p: readonly number[], q: readonly number[]) =>
-    p.reduce((sum, value, at) => sum + value * q[at], 0);
-  const norms = Math.sqrt(product(x, x) * product(y, y));
-  return x.length < 3 || norms === 0 ? null : product(x, y) / norms;
+/** Over the layers that both know; null for fewer than three, or where one side has no order. */
+function rankCorrelation([a, b]: readonly [Losses, Losses]): number | null {
+  const [x, y] = [a, b].map((losses) => losses.filter((loss) => loss !== null));
+  const hasOrder = (losses: readonly number[]) => new Set(losses).size > 1;
+  return x.length < 3 || !hasOrder(x) || !hasOrder(y) ? null : spearman(x, y);
 }
 
 /** The layer whose place differs most. */
